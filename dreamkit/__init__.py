@@ -1,0 +1,3 @@
+"""dreamkit: text to 3D by score distillation."""
+
+__version__ = "0.1.0"

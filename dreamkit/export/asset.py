@@ -1,0 +1,132 @@
+"""From an optimised scene to the files that artists open: mesh, texture, previews, and a report on what was lost."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dreamkit.cameras import Cameras, orbit
+from dreamkit.evaluate.fidelity import Fidelity, held_out_cameras, measure_fidelity
+from dreamkit.export.bake import bake, composite_inwards
+from dreamkit.export.clean import clean_surface
+from dreamkit.export.gltf import write_glb
+from dreamkit.export.isosurface import extract_surface
+from dreamkit.export.obj import write_obj
+from dreamkit.export.refine import refine_texture
+from dreamkit.export.unwrap import unwrap
+from dreamkit.export.video import turntable_cameras, write_preview, write_video
+from dreamkit.mesh import Mesh
+from dreamkit.renderers.scene import Scene
+from dreamkit.renderers.surface import render_surface
+from dreamkit.rendering import Rendering, Step
+from dreamkit.representations.base import AbstractField
+
+_STAGES = 6
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """How fine the mesh, its texture and the previews are."""
+
+    grid: int = 128
+    "Cells along the longest side of the object when its surface is looked for."
+    level: float = 0.0
+    "Density of the surface, per scene unit; 0 looks for the level whose silhouettes agree best with the renders."
+    faces: int = 20_000
+    smoothing: int = 2
+    texture: int = 1024
+    refine: int = 20
+    "Rounds of least squares that make the texture agree with the renders; 0 for none."
+    frames: int = 36
+    "Frames of the turntable; 0 for no video."
+    size: int = 256
+    "Height and width of the previews, in pixels."
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was made, and how far it is from the scene."""
+
+    mesh: Mesh
+    level: float
+    fidelity: Fidelity
+
+
+def export_asset(scene: Scene, folder: Path, plan: ExportPlan, name: str = "asset") -> Iterator[Step]:
+    """Write `NAME.glb`, `NAME.obj` (+ .mtl, .png), `preview.png` and `turntable.mp4`; returns an ExportReport.
+
+    The report is the generator's return value (`report = yield from export_asset(...)`). Raises EmptySurface where the
+    scene holds nothing, TypeError for shapes that are not fields, OSError where a file cannot be written.
+    """
+    field = scene.shape
+    if not isinstance(field, AbstractField):
+        raise TypeError(f"only fields can be turned into a mesh so far; got {type(field).__name__}")
+    scene.eval()
+    with torch.no_grad():
+        yield _stage(1, "render the views that the mesh must match")
+        cameras = _fitting_cameras().to(field.density(torch.zeros(1, 3)).device)
+        views = scene.render(cameras)
+        yield _stage(2, "find the surface")
+        surface = extract_surface(
+            field.density, field.radius, plan.level or None, views.alpha[:8], cameras[:8], fine=plan.grid
+        )
+        yield _stage(3, f"clean and unwrap (density level {surface.level:.1f})")
+        bare = clean_surface(surface.mesh, plan.faces, plan.smoothing)
+        mesh = unwrap(bare, plan.texture)
+        yield _stage(4, f"bake the texture of {len(mesh.faces)} faces")
+        mesh = _textured(scene, mesh, views, cameras, plan)
+        write_glb(mesh, folder / f"{name}.glb", name)
+        write_obj(mesh, folder / f"{name}.obj", name)
+        yield _stage(5, "compare the mesh with the render")
+        fidelity = _fidelity(scene, mesh)
+        yield _stage(6, f"previews (mesh against render: {fidelity.median_psnr:.1f} dB)")
+        write_previews(mesh, folder, plan)
+    return ExportReport(mesh, surface.level, fidelity)
+
+
+def write_previews(mesh: Mesh, folder: Path, plan: ExportPlan) -> None:
+    """`preview.png`, four sides of the asset next to each other, and `turntable.mp4`."""
+    sides = orbit([0.0, 90.0, 180.0, -90.0], 15.0, height=plan.size, width=plan.size)
+    write_preview(render_surface(mesh, sides).color, folder / "preview.png")
+    if plan.frames:
+        turn = turntable_cameras(plan.frames, plan.size)
+        write_video(render_surface(mesh, turn).color, folder / "turntable.mp4", rate=plan.frames // 2 or 1)
+
+
+def _textured(scene: Scene, mesh: Mesh, views: Rendering, cameras: Cameras, plan: ExportPlan) -> Mesh:
+    field = scene.shape
+    assert isinstance(field, AbstractField)
+
+    def color(points: Float[Tensor, "points 3"], normals: Float[Tensor, "points 3"]) -> Float[Tensor, "points 3"]:
+        return scene.material.base_color(field.features(points))
+
+    mesh = bake(mesh, composite_inwards(field.density, color), plan.texture)
+    if plan.refine:
+        mesh = refine_texture(mesh, views, cameras, _behind(scene, cameras), plan.refine)
+    # A material that was shaded in training has learnt its colour without light, so viewers must light it.
+    return replace(mesh, unlit=not scene.material.needs_normal)
+
+
+def _fidelity(scene: Scene, mesh: Mesh) -> Fidelity:
+    cameras = held_out_cameras().to(mesh.vertices.device)
+    # Evaluation shows the base colour without light, so the mesh is compared without light too.
+    return measure_fidelity(replace(mesh, unlit=True), scene.render(cameras), cameras, _behind(scene, cameras))
+
+
+def _behind(scene: Scene, cameras: Cameras) -> Float[Tensor, "batch height width 3"]:
+    return scene.background.color(cameras.rays().directions)
+
+
+def _fitting_cameras(size: int = 128) -> Cameras:
+    """Eight views around at eye level, then a ring from above, a ring from below, and the top."""
+    around, above = [45.0 * i for i in range(8)], [60.0 * i + 30 for i in range(6)]
+    azimuth = torch.tensor([*around, *above, 0.0, 90.0, 180.0, -90.0, 0.0])
+    elevation = torch.tensor([15.0] * 8 + [50.0] * 6 + [-20.0] * 4 + [85.0])
+    return orbit(azimuth, elevation, height=size, width=size)
+
+
+def _stage(index: int, note: str) -> Step:
+    return Step(index, _STAGES, 0.0, note=note, stage="export")

@@ -1,0 +1,35 @@
+"""Files appear whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, with its ending; renamed to `path` when the block succeeds, else removed.
+
+    A reader never sees half a file, and a failed run leaves the previous file as it was. Errors of the file system
+    (read-only folder, full disk) come out as the OSError they are.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    try:
+        yield Path(name)
+        # mkstemp makes files that only their owner may read; assets are for sharing.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a whole file; see `atomic_path`."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)

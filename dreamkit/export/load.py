@@ -1,0 +1,95 @@
+"""Read a mesh from a GLB or OBJ file (through trimesh)."""
+
+import difflib
+import json
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import trimesh
+from jaxtyping import Int
+from torch import Tensor
+from trimesh.visual import ColorVisuals, TextureVisuals
+from trimesh.visual.material import PBRMaterial
+
+from dreamkit.mesh import Mesh
+from dreamkit.vectors import encode_srgb
+
+FORMATS = ("glb", "gltf", "obj", "ply", "stl", "off")
+
+
+def load_mesh(path: Path) -> Mesh:
+    """The triangles of a file as one Mesh, vertices that differ only in texture coordinates merged.
+
+    Brings positions (scene transforms applied), texture coordinates, base colour texture, vertex colours, roughness,
+    metallic and whether the material is unlit. A file with several materials comes as bare geometry, because a Mesh
+    has one. Raises FileNotFoundError, and ValueError for an unknown ending or a file without triangles.
+    """
+    path = Path(path)
+    ending = path.suffix.lower().lstrip(".")
+    if ending not in FORMATS:
+        close = difflib.get_close_matches(ending, FORMATS, n=1)
+        hint = f"; did you mean .{close[0]}?" if close else ""
+        raise ValueError(f"cannot read {path.name}: known endings are {', '.join(FORMATS)}{hint}")
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    scene = trimesh.load_scene(path, process=False)
+    parts = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh) and len(part.faces)]
+    if not parts:
+        raise ValueError(f"{path.name} holds no triangles")
+    if len(parts) > 1:
+        parts = [trimesh.util.concatenate([trimesh.Trimesh(p.vertices, p.faces, process=False) for p in parts])]
+    return _to_mesh(parts[0], _is_unlit(path, ending), linear=ending in ("glb", "gltf"))
+
+
+def _to_mesh(part: trimesh.Trimesh, unlit: bool, linear: bool) -> Mesh:
+    # Vertices are doubled along seams in the file; equal positions become one vertex again.
+    vertices, inverse = np.unique(np.asarray(part.vertices, dtype=np.float32), axis=0, return_inverse=True)
+    faces = torch.from_numpy(np.asarray(part.faces, dtype=np.int64))
+    joined = Mesh(torch.from_numpy(vertices), torch.from_numpy(inverse.reshape(-1).astype(np.int64))[faces])
+    visual = part.visual
+    if isinstance(visual, TextureVisuals) and visual.uv is not None:
+        return _with_texture(joined, visual, faces, unlit)
+    if isinstance(visual, ColorVisuals) and visual.kind == "vertex":
+        color = torch.zeros(len(vertices), 3)
+        color[torch.from_numpy(inverse.reshape(-1))] = torch.from_numpy(visual.vertex_colors[:, :3] / 255).float()
+        # glTF's COLOR_0 is linear; the other formats hold display colours.
+        return replace(joined, vertex_color=encode_srgb(color) if linear else color, unlit=unlit)
+    return replace(joined, unlit=unlit)
+
+
+def _with_texture(mesh: Mesh, visual: TextureVisuals, faces: Int[Tensor, "faces 3"], unlit: bool) -> Mesh:
+    # trimesh counts v from the bottom for every format.
+    uv = torch.from_numpy(np.array(visual.uv, dtype=np.float64) * [1, -1] + [0, 1]).float()
+    material = visual.material
+    pbr = isinstance(material, PBRMaterial)
+    image = material.baseColorTexture if pbr else material.image
+    texture = None if image is None else torch.from_numpy(np.array(image.convert("RGB"))).float() / 255
+    return replace(
+        mesh,
+        uv=uv,
+        uv_faces=faces,
+        texture=texture,
+        unlit=unlit,
+        roughness=_number(material.roughnessFactor if pbr else None),
+        metallic=_number(material.metallicFactor if pbr else 0.0),
+    )
+
+
+def _number(factor: float | None) -> float:
+    """A material factor; 1 where the file leaves it out, as glTF says."""
+    return 1.0 if factor is None else float(factor)
+
+
+def _is_unlit(path: Path, ending: str) -> bool:
+    """Whether a file asks for its colour without light: KHR_materials_unlit, or `illum 0` in an OBJ's material."""
+    if ending == "glb":
+        content = path.read_bytes()
+        length = struct.unpack_from("<I", content, 12)[0]
+        return "KHR_materials_unlit" in json.loads(content[20 : 20 + length]).get("extensionsUsed", [])
+    if ending == "gltf":
+        return "KHR_materials_unlit" in json.loads(path.read_bytes()).get("extensionsUsed", [])
+    material = path.with_suffix(".mtl")
+    return ending == "obj" and material.is_file() and "illum 0" in material.read_text().splitlines()

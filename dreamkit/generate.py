@@ -1,0 +1,167 @@
+"""`generate`: a prompt in, a folder with an asset out."""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from dreamkit.export.asset import ExportReport, export_asset
+from dreamkit.export.atomic import write_atomically
+from dreamkit.priors.base import AbstractPrior
+from dreamkit.priors.guide import TextGuide
+from dreamkit.priors.prompts import embed_prompts
+from dreamkit.recipe import Recipe, load_recipe
+from dreamkit.renderers.scene import Scene
+from dreamkit.rendering import Step
+from dreamkit.training.checkpoint import load_checkpoint
+from dreamkit.training.loop import Distiller, train
+
+
+class FolderInUse(ValueError):
+    """The output folder holds another run; the message says how to go on."""
+
+
+@dataclass
+class RunLog:
+    """`log.jsonl`, one JSON object a line, and the seconds that each stage took."""
+
+    path: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+    _stage: str = ""
+    _since: float = field(default_factory=time.perf_counter)
+
+    def enter(self, stage: str) -> None:
+        """Begin a stage; the one before it ends."""
+        now = time.perf_counter()
+        if self._stage:
+            self.seconds[self._stage] = round(self.seconds.get(self._stage, 0.0) + now - self._since, 3)
+            self.write({"stage": self._stage, "seconds": self.seconds[self._stage]})
+        self._stage, self._since = stage, now
+
+    def write(self, entry: dict[str, object]) -> None:
+        """Append a line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    def step(self, step: Step) -> None:
+        """Append what a step says, where it says more than that time has passed."""
+        if step.note or step.stage != "optimise" or step.index % 10 == 0:
+            entry = {"stage": step.stage, "step": step.index, "loss": step.loss, **step.metrics}
+            self.write({**entry, "note": step.note} if step.note else entry)
+
+
+def generate(
+    recipe: Recipe, out: Path, *, device: str = "cpu", resume: bool = False, prior: AbstractPrior | None = None
+) -> Iterator[Step]:
+    """Make the asset that the recipe describes, in the folder `out`, step by step.
+
+    Yields the optimisation's steps, then the export's (`Step.stage`). `resume` goes on from the folder's checkpoint; a
+    finished run is only exported again. A prior that is loaded already can be passed in. Raises ValueError for an empty
+    prompt, FolderInUse where `out` holds another run, EmptySurface, Diverged, DamagedCheckpoint, OSError.
+    """
+    if not recipe.prompt.text.strip():
+        raise ValueError("the prompt is empty; say what to make, for example: dreamkit generate 'a red mug'")
+    _claim(recipe, out, resume)
+    log = RunLog(out / "log.jsonl")
+    log.enter("load the prior")
+    prior = recipe.prior.build(device=device) if prior is None else prior
+    log.enter("embed the prompt")
+    distiller = make_distiller(recipe, prior)
+    scene = recipe.scene().to(device)
+    log.enter("optimise")
+    steps = train(scene, distiller, recipe.training, seed=recipe.seed, path=out / "checkpoint.safetensors", resume=resume)
+    for step in steps:
+        log.step(step)
+        yield step
+    log.enter("export")
+    report = yield from _logged(export_asset(scene, out, recipe.export), log)
+    log.enter("done")
+    _write_metrics(recipe, out, report, log)
+
+
+def export_run(folder: Path, settings: tuple[str, ...] = ()) -> Iterator[Step]:
+    """Write the asset of a run again, from its checkpoint, with other export settings."""
+    recipe = load_recipe(str(folder / "recipe.toml"), settings)
+    log = RunLog(folder / "log.jsonl")
+    log.enter("export")
+    report = yield from _logged(export_asset(load_scene(recipe, folder), folder, recipe.export), log)
+    log.enter("done")
+    _write_metrics(recipe, folder, report, log)
+
+
+def load_scene(recipe: Recipe, folder: Path) -> Scene:
+    """The scene of a run's checkpoint; raises FileNotFoundError and DamagedCheckpoint."""
+    scene = recipe.scene()
+    scene.load_state_dict(load_checkpoint(folder / "checkpoint.safetensors").part("scene"))
+    return scene.eval()
+
+
+def make_distiller(recipe: Recipe, prior: AbstractPrior) -> Distiller:
+    """Embed the recipe's prompt and put together what pulls at the scene."""
+    plan = recipe.prompt
+    table = embed_prompts(prior, [plan.wording.prompts(plan.text, plan.negative)])
+    guide = TextGuide(table, plan.scale, recipe.shaping, plan.regions)
+    return Distiller(prior, guide, recipe.guidance, recipe.levels, recipe.cameras)
+
+
+def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
+    """Make the folder and write the recipe into it, before any time is spent."""
+    out.mkdir(parents=True, exist_ok=True)
+    stored = out / "recipe.toml"
+    text = recipe.text()
+    if stored.exists() and not resume:
+        raise FolderInUse(
+            f"{out} holds a run already (recipe.toml). Go on with it: --resume; or choose another folder: --out DIR"
+        )
+    if stored.exists() and stored.read_text(encoding="utf-8") != text:
+        raise FolderInUse(
+            f"{stored} differs from what was asked for, and a run is resumed only with its own recipe: "
+            f"dreamkit generate --recipe {stored} --out {out} --resume"
+        )
+    write_atomically(stored, text.encode())
+
+
+def _logged(steps: Iterator[Step], log: RunLog) -> Iterator[Step]:
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as stop:
+            return stop.value
+        log.step(step)
+        yield step
+
+
+def _write_metrics(recipe: Recipe, out: Path, report: ExportReport, log: RunLog) -> None:
+    fidelity = report.fidelity
+    metrics = {
+        "prompt": recipe.prompt.text,
+        "seed": recipe.seed,
+        "steps": recipe.training.steps,
+        "faces": len(report.mesh.faces),
+        "level": report.level,
+        "mesh_psnr_median": fidelity.median_psnr,
+        "mesh_psnr": list(fidelity.psnr),
+        "mesh_silhouette_median": fidelity.median_silhouette,
+        "seconds": log.seconds,
+        "peak_memory_mb": _peak_memory(),
+        "torch": torch.__version__,
+    }
+    write_metrics(out, metrics)
+
+
+def write_metrics(folder: Path, metrics: dict[str, object]) -> None:
+    """Add to `metrics.json`; other entries stay."""
+    path = folder / "metrics.json"
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    write_atomically(path, (json.dumps(old | metrics, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _peak_memory() -> float:
+    """Largest resident size of this process so far, in MB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)

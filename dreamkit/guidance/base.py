@@ -1,0 +1,113 @@
+"""What every score distillation shares: a noised view, a residual `G = w(t) (attract - reference)`, its injection."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dreamkit.cameras import Cameras
+from dreamkit.priors.base import AbstractPrior
+from dreamkit.priors.draws import Source, normal
+from dreamkit.priors.guide import GuidedViews
+
+
+@dataclass(frozen=True)
+class NoisyView:
+    """A batch of rendered views as a guidance sees them. The views may belong to several scenes."""
+
+    clean: Float[Tensor, "batch *latent"]
+    "Latents of the renders, with the graph that leads back to the scenes."
+    noised: Float[Tensor, "batch *latent"]
+    "`alpha_t clean + sigma_t noise`, without a graph."
+    noise: Float[Tensor, "batch *latent"]
+    t: Int[Tensor, " batch"]
+    guide: GuidedViews
+    "What the views should look like: asks the prior for the guided prediction."
+    cameras: Cameras
+    source: Source
+    "For further draws; each scene's from its own generator."
+
+
+def noisy_view(
+    prior: AbstractPrior,
+    clean: Float[Tensor, "batch *latent"],
+    t: Int[Tensor, " batch"],
+    guide: GuidedViews,
+    cameras: Cameras,
+    source: Source,
+    noise: Float[Tensor, "batch *latent"] | None = None,
+) -> NoisyView:
+    """Noise clean latents to the levels `t`.
+
+    Noise is an input: methods that need it fixed, or consistent between views, pass it; without it, it is drawn from
+    `source`. Raises ValueError when the numbers of latents, levels, conditions and cameras differ.
+    """
+    counts = {"latents": len(clean), "levels": len(t), "conditions": len(guide), "cameras": len(cameras)}
+    if len(set(counts.values())) != 1:
+        raise ValueError(f"one level, condition and camera for each latent; got {counts}")
+    still, t = clean.detach(), t.to(clean.device)
+    noise = normal(still, source) if noise is None else noise
+    return NoisyView(clean, prior.schedule.add_noise(still, noise, t), noise, t, guide, cameras, source)
+
+
+@dataclass(frozen=True)
+class AbstractGuidance(ABC):
+    """A score distillation. Frozen values only; what a method learns or remembers is the state that it is passed."""
+
+    paper: ClassVar[str]
+    "arXiv number."
+
+    def init(self, prior: AbstractPrior) -> nn.Module | None:
+        """A fresh state: a module with what the method learns (parameters) and remembers (buffers), or None."""
+        return None
+
+    @abstractmethod
+    def residual(
+        self, prior: AbstractPrior, view: NoisyView, state: nn.Module | None
+    ) -> Float[Tensor, "batch *latent"]:
+        """`G`, injected as dL/dx at the clean latents: the optimiser descends, so G points away from the prior."""
+
+    def fit(self, prior: AbstractPrior, view: NoisyView, state: nn.Module | None) -> Float[Tensor, ""] | None:
+        """The loss of the learnt reference; its gradient reaches the state only. None where nothing is learnt."""
+        return None
+
+    def on_image_gradient(
+        self, gradient: Float[Tensor, "batch height width channels"]
+    ) -> Float[Tensor, "batch height width channels"]:
+        """What becomes of dL/dI before it enters the renderer; the loop hooks it on the rendered images."""
+        return gradient
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """One evaluation of a guidance."""
+
+    loss: Float[Tensor, ""]
+    "Surrogate whose gradient is `G / batch` at the clean latents; its value is `|G|^2 / (2 batch)`, no objective."
+    residual: Float[Tensor, "batch *latent"]
+    "G, detached."
+    nonfinite: Int[Tensor, " batch"]
+    "How many elements of each view's G are NaN or infinite. Where any is, the loss is not finite either."
+
+    @property
+    def norm(self) -> Float[Tensor, " batch"]:
+        """Length of each view's G: a thing to log."""
+        return self.residual.flatten(1).norm(dim=1)
+
+
+def distill(
+    guidance: AbstractGuidance, prior: AbstractPrior, view: NoisyView, state: nn.Module | None = None
+) -> Distillation:
+    """Evaluate a guidance and wrap G as a loss: `L = sum (x - sg(x - G))^2 / (2 B)`, hence `dL/dx = G / B`.
+
+    B is the number of views. The division makes rates and clipping thresholds B times weaker than in code that injects
+    G itself (method card 0.4). A G that is not finite is counted and kept: what to do about it is the loop's decision.
+    """
+    with torch.no_grad():
+        residual = guidance.residual(prior, view, state)
+    target = (view.clean - residual).detach()
+    loss = 0.5 * (view.clean - target).square().sum() / len(residual)
+    return Distillation(loss, residual, (~residual.isfinite()).flatten(1).sum(dim=1))

@@ -1,0 +1,74 @@
+"""A textured triangle mesh, and the numbers that describe its shape."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dreamkit.vectors import normalize
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles in glTF axes (+Y up, front +Z), counter-clockwise seen from outside.
+
+    Positions and texture coordinates have their own index lists, so a seam in the texture does not cut the surface.
+    """
+
+    vertices: Float[Tensor, "vertices 3"]
+    faces: Int[Tensor, "faces 3"]
+    "Indices into `vertices`."
+    uv: Float[Tensor, "coordinates 2"] | None = None
+    "Texture coordinates; (0, 0) is the top-left corner of the texture, as in glTF."
+    uv_faces: Int[Tensor, "faces 3"] | None = None
+    "Indices into `uv`; given exactly when `uv` is."
+    texture: Float[Tensor, "height width 3"] | None = None
+    "Display (sRGB-encoded) base colour."
+    vertex_color: Float[Tensor, "vertices 3"] | None = None
+    "Display colour at the vertices, for meshes without a texture."
+    unlit: bool = True
+    "True where the light is baked into the colour, so that viewers must not light it again."
+    roughness: float = 1.0
+    metallic: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (self.uv is None) != (self.uv_faces is None):
+            raise ValueError("a Mesh needs uv and uv_faces together, or neither; got only one of them")
+        if self.texture is not None and self.uv is None:
+            raise ValueError("a Mesh with a texture needs uv and uv_faces to place it; got a texture alone")
+
+    @property
+    def corners(self) -> Float[Tensor, "faces 3 3"]:
+        """The three positions of each triangle."""
+        return self.vertices[self.faces]
+
+    @property
+    def face_normals(self) -> Float[Tensor, "faces 3"]:
+        """Unit normals; zero for degenerate triangles."""
+        return normalize(self._area_vectors())
+
+    @property
+    def vertex_normals(self) -> Float[Tensor, "vertices 3"]:
+        """Area-weighted mean of the adjacent faces' normals, unit length."""
+        area = self._area_vectors()
+        total = torch.zeros_like(self.vertices)
+        for corner in range(3):
+            total = total.index_add(0, self.faces[:, corner], area)
+        return normalize(total)
+
+    @property
+    def euler_characteristic(self) -> int:
+        """V - E + F over the vertices in use: 2 for a sphere, 0 for a torus."""
+        edges = torch.cat([self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]])
+        edges = edges.sort(dim=1).values.unique(dim=0)
+        return len(self.faces.unique()) - len(edges) + len(self.faces)
+
+    @property
+    def volume(self) -> float:
+        """Enclosed volume, `sum det(a, b, c) / 6`; positive when the faces point outwards."""
+        return float(torch.linalg.det(self.corners.double()).sum() / 6)
+
+    def _area_vectors(self) -> Float[Tensor, "faces 3"]:
+        a, b, c = self.corners.unbind(dim=1)
+        return torch.linalg.cross(b - a, c - a)

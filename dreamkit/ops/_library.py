@@ -1,0 +1,126 @@
+"""Which implementation an op uses: the compiled module where it is there and fits, else the torch reference.
+
+The environment variable `DREAMKIT_BACKEND` (`native` or `reference`) overrules the choice.
+"""
+
+import importlib
+import os
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from types import ModuleType
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+OPS = ("hash_encode", "march", "composite")
+"The ops that have a native implementation."
+
+_CHOICES = ("native", "reference")
+_REMEDY = (
+    "install a C++17 compiler (Debian: apt install g++, macOS: xcode-select --install, "
+    "Windows: the Visual Studio Build Tools) and run pip install --force-reinstall --no-deps dreamkit again"
+)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What computes an op, and why: a line of `dreamkit doctor`."""
+
+    op: str
+    backend: Literal["native", "reference"]
+    reason: str
+
+
+def backends(device: torch.device | str = "cpu") -> list[Backend]:
+    """The backend of every op for tensors on `device`."""
+    return [backend_of(op, torch.device(device)) for op in OPS]
+
+
+def backend_of(op: str, device: torch.device) -> Backend:
+    """The backend of one op; raises `ValueError` for an unknown op or an unknown `DREAMKIT_BACKEND`."""
+    _require_known("op", op, OPS)
+    forced = os.environ.get("DREAMKIT_BACKEND", "")
+    if forced:
+        _require_known("DREAMKIT_BACKEND", forced, _CHOICES)
+    if forced == "reference":
+        return Backend(op, "reference", "DREAMKIT_BACKEND=reference")
+    obstacle = _obstacle(op, device)
+    if obstacle is None:
+        return Backend(op, "native", f"compiled kernels: {kernels().description()}" if device.type == "cpu" else "CUDA")
+    if forced == "native":
+        raise RuntimeError(f"DREAMKIT_BACKEND=native, but {op} cannot run native on {device.type}: {obstacle}")
+    return Backend(op, "reference", obstacle)
+
+
+# torch.compile must not trace the search for a module; the answer is a constant of the process.
+@torch.compiler.assume_constant_result
+def runs_native(op: str, device: torch.device) -> bool:
+    """Whether the op's native implementation is to be used; warns once when a missing build makes it slow."""
+    chosen = backend_of(op, device)
+    if chosen.backend == "reference" and "DREAMKIT_BACKEND" not in os.environ and isinstance(_load(), str):
+        _warn_once()
+    return chosen.backend == "native"
+
+
+def kernels() -> ModuleType:
+    """The compiled module; raises `RuntimeError` with the remedy where there is none."""
+    module = _load()
+    if isinstance(module, str):
+        raise RuntimeError(f"dreamkit has no compiled kernels ({module}); {_REMEDY}")
+    return module
+
+
+def launch(tensor: Tensor) -> tuple[int, int]:
+    """How the kernels are to run: torch's number of threads, and the address of the current CUDA stream (else 0)."""
+    stream = torch.cuda.current_stream(tensor.device).cuda_stream if tensor.is_cuda else 0
+    return torch.get_num_threads(), stream
+
+
+def on_device(tensor: Tensor) -> AbstractContextManager:
+    """Makes the tensor's GPU the current one, which a kernel launch needs; does nothing on the processor."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
+
+
+def _obstacle(op: str, device: torch.device) -> str | None:
+    """Why the op cannot run native on the device; None where it can."""
+    module = _load()
+    if isinstance(module, str):
+        return f"the compiled kernels are missing ({module})"
+    if device.type == "cpu":
+        return None
+    if device.type != "cuda":
+        return f"there are no kernels for {device.type} devices"
+    if not module.with_cuda():
+        return "the kernels were built without CUDA (set DREAMKIT_CUDA=ON in CMake's options)"
+    if op == "hash_encode" and torch.are_deterministic_algorithms_enabled():
+        return "deterministic algorithms are asked for, and the CUDA table gradient adds in no fixed order"
+    return None
+
+
+@cache
+def _load() -> ModuleType | str:
+    """The compiled module, or the reason why it cannot be imported."""
+    try:
+        return importlib.import_module("dreamkit._kernels")
+    except ImportError as error:
+        return str(error)
+
+
+@cache
+def _warn_once() -> None:
+    warnings.warn(
+        f"dreamkit runs without its compiled kernels: encoding and rendering on the processor take some 40 times "
+        f"longer. To have them, {_REMEDY}. DREAMKIT_BACKEND=reference silences this warning.",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+
+
+def _require_known(what: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        nearest = get_close_matches(name, known, n=1, cutoff=0)
+        raise ValueError(f"{what} {name!r} is unknown; expected one of {', '.join(known)} (nearest: {nearest[0]})")

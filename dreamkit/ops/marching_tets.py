@@ -1,0 +1,116 @@
+"""Marching tetrahedra: the zero level of a signed distance on a tetrahedral grid, as a differentiable mesh."""
+
+from dataclasses import dataclass
+from itertools import permutations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
+"The six edges of a tetrahedron, as pairs of its corners."
+
+TRIANGLES = (
+    *((), ((0, 1, 2),), ((0, 4, 3),), ((1, 2, 4), (1, 4, 3))),
+    *(((1, 3, 5),), ((0, 3, 5), (0, 5, 2)), ((0, 4, 5), (0, 5, 1)), ((2, 4, 5),)),
+    *(((2, 5, 4),), ((0, 1, 5), (0, 5, 4)), ((0, 2, 5), (0, 5, 3)), ((1, 5, 3),)),
+    *(((1, 3, 4), (1, 4, 2)), ((0, 3, 4),), ((0, 2, 1),), ()),
+)
+"For each case `sum_i 2^i [s_i < 0]`: the triangles, as edge numbers, counter-clockwise seen from s > 0."
+
+
+@dataclass(frozen=True)
+class TetGrid:
+    """A tetrahedral grid, or the part of one that a surface crosses."""
+
+    vertices: Float[Tensor, "vertices 3"]
+    tets: Int[Tensor, "tets 4"]
+    "Positively oriented: det(v1 - v0, v2 - v0, v3 - v0) > 0."
+
+
+def grid_points(resolution: int, low: Float[Tensor, "3"], high: Float[Tensor, "3"]) -> Float[Tensor, "vertices 3"]:
+    """The (resolution + 1)^3 corners of a cubic grid over the box; index `(x (n + 1) + y) (n + 1) + z`."""
+    share = torch.linspace(0, 1, resolution + 1, dtype=low.dtype, device=low.device)
+    axes = torch.meshgrid(*(low[i] + (high[i] - low[i]) * share for i in range(3)), indexing="ij")
+    return torch.stack(axes, dim=-1).reshape(-1, 3)
+
+
+def kuhn_tets(
+    resolution: int, inside: Bool[Tensor, " vertices"] | None = None, device: torch.device | str = "cpu"
+) -> Int[Tensor, "tets 4"]:
+    """The Kuhn subdivision of `resolution`^3 cubes, six tetrahedra a cube, as indices into `grid_points`.
+
+    For each permutation pi of the axes: corners 0, e_pi1, e_pi1 + e_pi2, (1, 1, 1); the middle two change places where
+    the determinant is negative. With `inside`, only the tetrahedra that have corners on both sides are made: at
+    128^3 that is some 2 % of 12.6 million. Source: card rep 7.2.
+    """
+    side = resolution + 1
+    if inside is not None and inside.numel() != side**3:
+        raise ValueError(f"a grid of {resolution}^3 cubes has {side**3} corners; got {inside.numel()} inside flags")
+    device = device if inside is None else inside.device
+    stride = (side * side, side, 1)
+    tets = []
+    for order in permutations(range(3)):
+        middle = [stride[order[0]], stride[order[0]] + stride[order[1]]]
+        odd = order in ((0, 2, 1), (1, 0, 2), (2, 1, 0))
+        offsets = torch.tensor([0, *(reversed(middle) if odd else middle), sum(stride)], device=device)
+        base = _cubes(resolution, inside, offsets, device)
+        tets.append(base[:, None] + offsets)
+    return torch.cat(tets)
+
+
+def kuhn_grid(resolution: int, low: Float[Tensor, "3"], high: Float[Tensor, "3"]) -> TetGrid:
+    """All tetrahedra of the Kuhn subdivision of a box (see `kuhn_tets`)."""
+    return TetGrid(grid_points(resolution, low, high), kuhn_tets(resolution, device=low.device))
+
+
+def marching_tets(
+    vertices: Float[Tensor, "vertices 3"], sdf: Float[Tensor, " vertices"], tets: Int[Tensor, "tets 4"]
+) -> tuple[Float[Tensor, "surface 3"], Int[Tensor, "faces 3"]]:
+    """Vertices and outward faces of the level sdf = 0; sdf < 0 is inside.
+
+    A vertex on the edge (a, b) lies at `x_a + (x_b - x_a) s_a / (s_a - s_b)`, with |s_a - s_b| kept above 1e-6, and is
+    differentiable in `vertices` and `sdf`. An exact zero counts as outside. Vertices that share an edge are one, so the
+    surface of a conforming grid is watertight. No surface gives empty tensors. Source: card rep 7.3.
+    """
+    code = (1 << torch.arange(4, device=tets.device)) * (sdf[tets] < 0)
+    case = code.sum(dim=1)
+    keys = []
+    for number, triangles in enumerate(TRIANGLES):
+        here = tets[case == number]
+        for triangle in triangles:
+            keys.append(torch.stack([_edge_key(here, edge, len(vertices)) for edge in triangle], dim=1))
+    unique, faces = torch.unique(torch.cat(keys), return_inverse=True)
+    a, b = unique // len(vertices), unique % len(vertices)
+    s_a, s_b = _off_zero(sdf[a]), _off_zero(sdf[b])
+    share = s_a / _apart(s_a - s_b)
+    return vertices[a] + (vertices[b] - vertices[a]) * share.unsqueeze(-1), faces
+
+
+def _cubes(
+    resolution: int, inside: Bool[Tensor, " vertices"] | None, offsets: Int[Tensor, "4"], device: torch.device | str
+) -> Int[Tensor, " cubes"]:
+    """Index of the first corner of the cubes whose tetrahedron at `offsets` is wanted."""
+    side = resolution + 1
+    index = torch.arange(side**3, device=device).view(side, side, side)[:-1, :-1, :-1]
+    if inside is None:
+        return index.reshape(-1)
+    # Reading past the last corner wraps to the first; those cubes are cut away by the slice.
+    corners = [inside.roll(-int(offset)).view(side, side, side)[:-1, :-1, :-1] for offset in offsets]
+    crossed = torch.stack(corners).any(dim=0) & ~torch.stack(corners).all(dim=0)
+    return index[crossed]
+
+
+def _edge_key(tets: Int[Tensor, "tets 4"], edge: int, count: int) -> Int[Tensor, " tets"]:
+    """One integer for an edge of the grid, the same from all tetrahedra around it."""
+    a, b = EDGES[edge]
+    ends = tets[:, [a, b]]
+    return ends.amin(dim=1) * count + ends.amax(dim=1)
+
+
+def _off_zero(sdf: Float[Tensor, " edges"]) -> Float[Tensor, " edges"]:
+    return torch.where(sdf == 0, sdf + 1e-9, sdf)
+
+
+def _apart(difference: Float[Tensor, " edges"]) -> Float[Tensor, " edges"]:
+    return torch.where(difference < 0, difference.clamp_max(-1e-6), difference.clamp_min(1e-6))

@@ -1,0 +1,79 @@
+"""Prompts through a model's text encoders, which are loaded for the purpose and released afterwards."""
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dreamkit.priors.base import Conditioning
+from dreamkit.priors.locate import variant
+
+PARTS = ("model_index.json", "tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
+"Everything that an embedding depends on."
+
+
+def encode_prompts(folder: Path, prompts: Sequence[str], device: torch.device) -> Conditioning:
+    """One row for each prompt, in float32 on the CPU, without time ids.
+
+    Stable Diffusion 1.x and 2.x: last hidden states of one encoder. SDXL: the hidden states before the last of two
+    encoders side by side, and the projected embedding of the second (method card 6.2). Warns about prompts that are
+    longer than the encoder reads.
+    """
+    if not (folder / "text_encoder_2").is_dir():
+        return Conditioning(_encode(folder, "", prompts, device)[0])
+    first, _ = _encode(folder, "", prompts, device, before_last=True)
+    second, pooled = _encode(folder, "_2", prompts, device, before_last=True)
+    tokens = torch.cat([first, second], dim=-1)
+    if _zeros_for_empty(folder):
+        # SDXL was trained with zeros, and not with the embedding of "", where the caption was dropped.
+        written = torch.tensor([float(bool(prompt)) for prompt in prompts])
+        tokens, pooled = tokens * written[:, None, None], pooled * written[:, None]
+    return Conditioning(tokens, pooled)
+
+
+def _encode(
+    folder: Path, suffix: str, prompts: Sequence[str], device: torch.device, before_last: bool = False
+) -> tuple[Float[Tensor, "prompts tokens width"], Float[Tensor, "prompts pooled"]]:
+    """Hidden states and the encoder's one-vector output."""
+    encoder = _load_encoder(folder, suffix).to(device=device, dtype=torch.float32).eval()
+    ids = _tokenize(folder, suffix, prompts).to(device)
+    with torch.no_grad():
+        output = encoder(ids, output_hidden_states=True)
+    hidden = output.hidden_states[-2] if before_last else output.last_hidden_state
+    vector = output.text_embeds if suffix else output.pooler_output
+    return hidden.float().cpu(), vector.float().cpu()
+
+
+def _load_encoder(folder: Path, suffix: str) -> nn.Module:
+    # Lazily: transformers takes seconds to import, and a warm cache never needs it.
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    part = f"text_encoder{suffix}"
+    kind = CLIPTextModelWithProjection if suffix else CLIPTextModel
+    return kind.from_pretrained(folder / part, use_safetensors=True, variant=variant(folder, part, half=False))
+
+
+def _tokenize(folder: Path, suffix: str, prompts: Sequence[str]) -> Int[Tensor, "prompts tokens"]:
+    from transformers import CLIPTokenizer
+
+    tokenizer = CLIPTokenizer.from_pretrained(folder / f"tokenizer{suffix}")
+    length = tokenizer.model_max_length
+    for prompt in prompts:
+        count = len(tokenizer(prompt)["input_ids"])
+        if count > length:
+            warnings.warn(
+                f"the prompt {prompt[:60]!r}... has {count} tokens and the text encoder reads {length}: "
+                "its end is cut off. Shorten it, or put what matters first",
+                stacklevel=2,
+            )
+    batch = tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    return batch["input_ids"]
+
+
+def _zeros_for_empty(folder: Path) -> bool:
+    index = folder / "model_index.json"
+    return index.is_file() and bool(json.loads(index.read_text()).get("force_zeros_for_empty_prompt", False))

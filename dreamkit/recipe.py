@@ -1,0 +1,147 @@
+"""Recipes: one TOML file that says everything about a run, checked when it is read.
+
+A section constructs an object: `[guidance] type = "sds"` is `dreamkit.guidance.sds.SDS`, and the other keys are the
+parameters of its constructor.
+"""
+
+import tomllib
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from dreamkit.cameras import OrbitSampler
+from dreamkit.construct import Plain, RecipeError, Spec, plain, read_spec, read_value, unknown
+from dreamkit.export.asset import ExportPlan
+from dreamkit.guidance.base import AbstractGuidance
+from dreamkit.guidance.levels import AbstractLevels
+from dreamkit.materials.backgrounds import AbstractBackground
+from dreamkit.materials.base import AbstractMaterial
+from dreamkit.priors.base import AbstractPrior
+from dreamkit.priors.prompts import ViewRegions, ViewWording
+from dreamkit.priors.shaping import AbstractShaping
+from dreamkit.renderers.base import AbstractRenderer
+from dreamkit.renderers.scene import Scene
+from dreamkit.representations.base import AbstractField
+from dreamkit.schedules import Schedule
+from dreamkit.training.plan import TrainingPlan
+
+FOLDER = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class PromptPlan:
+    """What to make, and how strongly to insist."""
+
+    text: str = ""
+    negative: str = ""
+    scale: Schedule = 100.0
+    "Guidance scale, `null + scale (text - null)`."
+    wording: ViewWording = field(default_factory=ViewWording)
+    regions: ViewRegions = field(default_factory=ViewRegions)
+
+
+_SPECS: dict[str, type] = {
+    "prior": AbstractPrior,
+    "shape": AbstractField,
+    "material": AbstractMaterial,
+    "background": AbstractBackground,
+    "renderer": AbstractRenderer,
+}
+"Sections whose objects are made anew for each run."
+_CHOICES: dict[str, type] = {"guidance": AbstractGuidance, "levels": AbstractLevels, "shaping": AbstractShaping}
+"Sections whose objects are frozen values."
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the result of a run, on a given machine."""
+
+    prior: Spec
+    shape: Spec
+    material: Spec
+    background: Spec
+    renderer: Spec
+    guidance: AbstractGuidance
+    levels: AbstractLevels
+    shaping: AbstractShaping
+    prompt: PromptPlan = field(default_factory=PromptPlan)
+    cameras: OrbitSampler = field(default_factory=OrbitSampler)
+    training: TrainingPlan = field(default_factory=TrainingPlan)
+    export: ExportPlan = field(default_factory=ExportPlan)
+    about: str = ""
+    "One line for the list of recipes."
+    seed: int = 0
+
+    def scene(self) -> Scene:
+        """A fresh scene, initialised from the seed."""
+        shape = self.shape.build(seed=self.seed)
+        return Scene(shape, self.material.build(), self.background.build(), self.renderer.build())
+
+    def text(self) -> str:
+        """The complete recipe as TOML: every option with its value, defaults included."""
+        return tomli_w.dumps({entry.name: plain(getattr(self, entry.name)) for entry in reversed(fields(self))})
+
+    def asking(self, prompt: str, seed: int) -> "Recipe":
+        """The same recipe for another prompt and seed."""
+        return replace(self, prompt=replace(self.prompt, text=prompt), seed=seed)
+
+
+def names() -> list[str]:
+    """The recipes in the box."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by name, or from a file (anything that ends in .toml or has a slash), with `key=value` settings.
+
+    Raises RecipeError, which names the place in the recipe and what is known there.
+    """
+    path = Path(name) if name.endswith(".toml") or "/" in name else FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise RecipeError(f"recipe: no file {path}" if path.parent != FOLDER else f"recipe: {unknown(repr(name), names())}")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not a TOML file: {error}") from error
+    for setting in settings:
+        _set(table, setting)
+    return parse_recipe(table)
+
+
+def parse_recipe(table: Mapping[str, Any]) -> Recipe:
+    """Check a recipe and construct what it says; raises RecipeError."""
+    hints = typing.get_type_hints(Recipe)
+    for key in table:
+        if key not in hints:
+            raise RecipeError(f"recipe: {unknown(repr(key), list(hints))}")
+    for key in (*_SPECS, *_CHOICES):
+        if not isinstance(table.get(key), dict):
+            raise RecipeError(f"recipe: the section [{key}] with a `type` is missing")
+    values: dict[str, Any] = {key: read_spec(key, table[key], base) for key, base in _SPECS.items()}
+    values |= {key: read_spec(key, table[key], base).build() for key, base in _CHOICES.items()}
+    others = [key for key in table if key not in values]
+    return Recipe(**values, **{key: read_value(key, table[key], hints[key]) for key in others})
+
+
+def _set(table: dict[str, Any], setting: str) -> None:
+    """Apply `a.b.c=value`; the value is TOML, or else a plain text."""
+    key, equals, text = setting.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set {setting}: expected key=value, such as --set training.steps=800")
+    *parents, last = (part.strip() for part in key.split("."))
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {setting}: {parent!r} is a value, not a section")
+    table[last] = _plain_value(text.strip())
+
+
+def _plain_value(text: str) -> Plain:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

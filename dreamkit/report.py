@@ -1,0 +1,99 @@
+"""Tables that the command line prints: recipes, the doctor's findings, the judge's numbers, citations."""
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+
+import torch
+from rich.table import Table
+
+from dreamkit.evaluate.asset import Assessment, assess
+from dreamkit.evaluate.judge import load_judge
+from dreamkit.generate import write_metrics
+from dreamkit.ops import _library
+from dreamkit.recipe import Recipe, load_recipe, names
+from dreamkit.toybox.captions import parse
+
+_PACKAGES = {
+    "torch": "", "diffusers": "", "transformers": "", "safetensors": "", "trimesh": "", "pymeshlab": "", "xatlas": "",
+    "gradio": "the page: pip install 'dreamkit[app]'",
+    "gsplat": "faster splatting on CUDA: pip install 'dreamkit[cuda]'",
+    "nerfacc": "faster marching on CUDA: pip install 'dreamkit[cuda]'",
+    "ray": "batches on a cluster: pip install 'dreamkit[cluster]'",
+}  # fmt: skip
+_COLUMNS = ("kind", "color", "janus", "saturation", "true_saturation", "volume_iou", "chamfer")
+
+
+def recipe_table() -> Table:
+    """Name, method, prior and purpose of every recipe in the box."""
+    table = Table("recipe", "guidance", "prior", "about")
+    for name in names():
+        recipe = load_recipe(name)
+        model = recipe.prior.arguments.get("model", recipe.prior.name)
+        table.add_row(name, type(recipe.guidance).__name__, str(model), recipe.about)
+    return table
+
+
+def doctor_tables() -> list[Table]:
+    """What is installed, what computes each op, and what the machine has."""
+    machine = Table("machine", "", title="machine")
+    machine.add_row("python", platform.python_version())
+    machine.add_row("system", platform.platform())
+    machine.add_row("threads", str(torch.get_num_threads()))
+    machine.add_row("cuda", torch.cuda.get_device_name() if torch.cuda.is_available() else "no device")
+    packages = Table("package", "version", "what for", title="packages")
+    for name, purpose in _PACKAGES.items():
+        packages.add_row(name, _version(name), purpose)
+    ops = Table("op", "backend", "why", title="ops on " + ("cuda" if torch.cuda.is_available() else "cpu"))
+    for backend in _library.backends("cuda" if torch.cuda.is_available() else "cpu"):
+        ops.add_row(backend.op, backend.backend, backend.reason)
+    return [machine, packages, ops]
+
+
+def assess_runs(folders: Sequence[Path]) -> Table:
+    """Judge every run, write its `metrics.json`, and list all with their mean.
+
+    Raises FileNotFoundError for a folder without an asset, ValueError for a prompt from outside the toy world.
+    """
+    judge = load_judge()
+    table = Table("run", "prompt", *_COLUMNS, title="the judge, over eight views of asset.glb")
+    found: list[Assessment] = []
+    for folder in folders:
+        prompt = load_recipe(str(folder / "recipe.toml")).prompt.text
+        found.append(assess(folder / "asset.glb", parse(prompt), judge))
+        write_metrics(folder, {**found[-1].entries()})
+        table.add_row(folder.name, prompt, *[_number(getattr(found[-1], name)) for name in _COLUMNS])
+    if len(found) > 1:
+        values = [[v for a in found if (v := getattr(a, name)) is not None] for name in _COLUMNS]
+        table.add_section()
+        table.add_row("mean", f"{len(found)} runs", *[_number(mean(column) if column else None) for column in values])
+    return table
+
+
+def bibtex(recipe: Recipe) -> str:
+    """Entries for the guidance and the representation, by arXiv number."""
+    papers = {type(recipe.guidance).__name__: type(recipe.guidance).paper}
+    papers |= {cls.__name__: cls.paper for cls in (recipe.shape.cls, recipe.prior.cls) if hasattr(cls, "paper")}
+    known = json.loads((Path(__file__).parent / "papers.json").read_text(encoding="utf-8"))
+    return "\n\n".join(_entry(number, known.get(number)) for number in dict.fromkeys(papers.values()))
+
+
+def _entry(number: str, known: dict[str, str] | None) -> str:
+    facts = known or {"title": f"arXiv {number}", "author": "", "year": f"20{number[:2]}"}
+    lines = [f"  {key} = {{{value}}}," for key, value in facts.items() if value]
+    return "\n".join([f"@article{{arxiv{number.replace('.', '_')},", *lines, f"  eprint = {{{number}}},",
+                      "  archivePrefix = {arXiv},", "}"])  # fmt: skip
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

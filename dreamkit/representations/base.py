@@ -1,0 +1,138 @@
+"""What every field is: density and features at points of space, and the normals that follow from the density."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dreamkit.representations.choices import check_choice
+from dreamkit.vectors import normalize
+
+NORMAL_MODES = ("analytic", "forward", "central")
+
+
+@dataclass(frozen=True)
+class FieldValues:
+    """A field at a list of points."""
+
+    density: Float[Tensor, " points"]
+    "Opacity per scene unit, at least 0."
+    features: Float[Tensor, "points channels"]
+    "Raw channels (no activation), for the material to read."
+    normal: Float[Tensor, "points 3"] | None = None
+    "Unit outward normal, where it was asked for; zero where the density is flat."
+
+
+class AbstractField(nn.Module, ABC):
+    """Density and material features over the cube [-radius, radius]^3.
+
+    A field is an encoding that both heads share: `encode` then `decode_density` and `decode_features`. There is no
+    hidden step number: `progress`, the share of the run that is done in [0, 1], is an argument wherever a field
+    changes over a run (1, the finished field, by default).
+    """
+
+    radius: float
+    "Half the edge of the cube, in scene units."
+    channels: int
+    "Number of feature channels; must equal the material's."
+
+    @abstractmethod
+    def encode(self, points: Float[Tensor, "points 3"], progress: float = 1.0) -> Float[Tensor, "points width"]:
+        """What both heads read. Points beyond the cube are moved to its surface."""
+
+    @abstractmethod
+    def decode_density(
+        self, encoding: Float[Tensor, "points width"], points: Float[Tensor, "points 3"]
+    ) -> Float[Tensor, " points"]:
+        """Density per scene unit from the encoding of `points`."""
+
+    @abstractmethod
+    def decode_features(self, encoding: Float[Tensor, "points width"]) -> Float[Tensor, "points channels"]:
+        """Raw material channels from the encoding."""
+
+    @abstractmethod
+    def spacing(self, progress: float = 1.0) -> float:
+        """Edge of the smallest cell that is active at `progress`, in scene units: what finite differences step by."""
+
+    @abstractmethod
+    def encoding_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters that are looked up by place (grids, planes): they like a high learning rate."""
+
+    @abstractmethod
+    def network_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters that every point uses (the heads)."""
+
+    def density(self, points: Float[Tensor, "points 3"], progress: float = 1.0) -> Float[Tensor, " points"]:
+        """Density sigma(x) per scene unit."""
+        return self.decode_density(self.encode(points, progress), points)
+
+    def features(self, points: Float[Tensor, "points 3"], progress: float = 1.0) -> Float[Tensor, "points channels"]:
+        """Raw material channels at the points."""
+        return self.decode_features(self.encode(points, progress))
+
+    def forward(
+        self, points: Float[Tensor, "points 3"], progress: float = 1.0, normals: str | None = None
+    ) -> FieldValues:
+        """Everything at once, with one encoding; `normals` names a mode of `normal`, or None for none."""
+        if normals == "analytic":
+            return self._analytic(points, progress)
+        encoding = self.encode(points, progress)
+        density = self.decode_density(encoding, points)
+        normal = None if normals is None else self._difference(points, density, normals, progress, None)
+        return FieldValues(density, self.decode_features(encoding), normal)
+
+    def normal(
+        self,
+        points: Float[Tensor, "points 3"],
+        mode: str = "analytic",
+        progress: float = 1.0,
+        eps: float | None = None,
+    ) -> Float[Tensor, "points 3"]:
+        """Unit outward normal `-grad sigma / |grad sigma|`, zero where the density is flat (card 5.4).
+
+        "analytic" differentiates the field and can be differentiated again; "forward" costs 3 and "central" 6 further
+        queries at distance `eps` (scene units; None takes `spacing(progress)`, as in Neuralangelo, arXiv 2306.03092).
+        Raises ValueError for an unknown mode.
+        """
+        if mode == "analytic":
+            values = self._analytic(points, progress)
+            assert values.normal is not None
+            return values.normal
+        density = self.density(points, progress) if mode == "forward" else None
+        return self._difference(points, density, mode, progress, eps)
+
+    def _analytic(self, points: Float[Tensor, "points 3"], progress: float) -> FieldValues:
+        training = torch.is_grad_enabled()
+        with torch.enable_grad():
+            moved = points if points.requires_grad else points.detach().requires_grad_()
+            encoding = self.encode(moved, progress)
+            density = self.decode_density(encoding, moved)
+            slope = torch.zeros_like(moved)
+            # A density that is constant by pieces has no graph at all: its slope is zero.
+            if density.requires_grad:
+                (slope,) = torch.autograd.grad(density.sum(), moved, create_graph=training, materialize_grads=True)
+        if not training:
+            density, encoding = density.detach(), encoding.detach()
+        return FieldValues(density, self.decode_features(encoding), normalize(-slope))
+
+    def _difference(
+        self,
+        points: Float[Tensor, "points 3"],
+        density: Float[Tensor, " points"] | None,
+        mode: str,
+        progress: float,
+        eps: float | None,
+    ) -> Float[Tensor, "points 3"]:
+        check_choice("normal mode", mode, NORMAL_MODES)
+        eps = self.spacing(progress) if eps is None else eps
+        if not eps > 0:
+            raise ValueError(f"finite-difference normals need eps > 0; got {eps}")
+        shift = eps * torch.eye(3, dtype=points.dtype, device=points.device)
+        shift = torch.cat([shift, -shift]) if mode == "central" else shift
+        around = self.density((points[:, None] + shift).flatten(0, 1), progress).view(len(points), -1)
+        before = around[:, 3:] if density is None or mode == "central" else density[:, None]
+        # The activated density is differenced: its scale cancels in the normalisation.
+        return normalize(before - around[:, :3])

@@ -1,0 +1,197 @@
+"""The training loop: a scene, a prior and a guidance in, a stream of `Step`s out.
+
+Readers (command line, app, notebook) only iterate; the loop knows nothing of them. Stop iterating and the run stops.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dreamkit.cameras import OrbitSampler
+from dreamkit.guidance.base import AbstractGuidance, distill, noisy_view
+from dreamkit.guidance.levels import AbstractLevels
+from dreamkit.priors.base import AbstractPrior
+from dreamkit.priors.guide import TextGuide
+from dreamkit.renderers.scene import Scene
+from dreamkit.rendering import Rendering, Step
+from dreamkit.schedules import value_at
+from dreamkit.training.checkpoint import (
+    Checkpoint,
+    DamagedCheckpoint,
+    load_checkpoint,
+    optimizer_tensors,
+    prefixed,
+    restore_optimizer,
+    save_checkpoint,
+)
+from dreamkit.training.plan import TrainingPlan
+
+
+class Diverged(ArithmeticError):
+    """A run kept producing NaN; the message says where, and what to try."""
+
+
+@dataclass(frozen=True)
+class Distiller:
+    """What pulls at a scene: the prior, what it is told, the guidance, and which levels and cameras it visits."""
+
+    prior: AbstractPrior
+    guide: TextGuide
+    guidance: AbstractGuidance
+    levels: AbstractLevels
+    cameras: OrbitSampler
+
+
+class Run:
+    """Everything that changes while a scene is optimised, and how to save it to the last bit."""
+
+    def __init__(self, scene: Scene, distiller: Distiller, plan: TrainingPlan, seed: int) -> None:
+        self.scene, self.distiller, self.plan, self.seed = scene, distiller, plan, seed
+        # On the CPU whatever the device: the same seed draws the same numbers everywhere.
+        self.generator = torch.Generator().manual_seed(seed)
+        self.state = distiller.guidance.init(distiller.prior)
+        groups = scene.parameter_groups()
+        self.names = [group.name for group in groups]
+        self.optimizer = torch.optim.Adam(
+            [{"params": list(group.parameters)} for group in groups], lr=1e-3, betas=plan.betas, eps=plan.eps
+        )
+        self.learner = _learner(self.state)
+        self.step, self.rollbacks = 0, 0
+
+    def checkpoint(self) -> Checkpoint:
+        """The whole state, as tensors and plain facts."""
+        tensors = prefixed("scene", self.scene.state_dict()) | {"generator": self.generator.get_state()}
+        tensors |= prefixed("optimizer", optimizer_tensors(self.optimizer))
+        if self.state is not None:
+            tensors |= prefixed("guidance", self.state.state_dict())
+        if self.learner is not None:
+            tensors |= prefixed("learner", optimizer_tensors(self.learner))
+        facts = {"step": self.step, "steps": self.plan.steps, "seed": self.seed, "rollbacks": self.rollbacks}
+        copies = {name: value.detach().clone() for name, value in tensors.items()}
+        return Checkpoint(copies, {name: str(value) for name, value in facts.items()})
+
+    def restore(self, stored: Checkpoint) -> None:
+        """Go back to a checkpoint; raises DamagedCheckpoint where it belongs to another run."""
+        for name, mine in (("seed", self.seed), ("steps", self.plan.steps)):
+            if stored.facts.get(name) != str(mine):
+                raise DamagedCheckpoint(
+                    f"the checkpoint was made with {name}={stored.facts.get(name)}, and this run has {name}={mine}; "
+                    f"resume with the settings of the recipe.toml beside it, or start in another folder"
+                )
+        try:
+            self.scene.load_state_dict(stored.part("scene"))
+        except RuntimeError as error:
+            raise DamagedCheckpoint(f"the checkpoint holds another kind of scene: {error}") from error
+        restore_optimizer(self.optimizer, stored.part("optimizer"))
+        self.generator.set_state(stored.tensors["generator"])
+        if self.state is not None:
+            self.state.load_state_dict(stored.part("guidance"))
+        if self.learner is not None:
+            restore_optimizer(self.learner, stored.part("learner"))
+        self.step, self.rollbacks = int(stored.facts["step"]), int(stored.facts["rollbacks"])
+
+
+def train(
+    scene: Scene, distiller: Distiller, plan: TrainingPlan, *, seed: int = 0, path: Path | None = None, resume: bool = False
+) -> Iterator[Step]:
+    """Optimise `scene` in place, and yield a `Step` after each optimiser step.
+
+    With `path`, a checkpoint is written there every `checkpoint_every` steps and at the end; `resume` goes on from it,
+    to the same result as a run that was never interrupted. A loss or gradient that is not finite is never applied: the
+    run returns to the last good state with fresh random numbers, and says so in `Step.note`. Raises Diverged after
+    `patience` returns in a row, DamagedCheckpoint, and OSError where the checkpoint cannot be written.
+    """
+    run = Run(scene, distiller, plan, seed)
+    if resume and path is not None and path.exists():
+        run.restore(load_checkpoint(path))
+    good, failures = run.checkpoint(), 0
+    while run.step < plan.steps:
+        step = _advance(run)
+        if step is None:
+            failures += 1
+            step = _roll_back(run, good, failures)
+        elif run.step % plan.checkpoint_every == 0 or run.step == plan.steps:
+            good, failures = run.checkpoint(), 0
+            if path is not None:
+                save_checkpoint(path, good)
+        yield step
+
+
+def _advance(run: Run) -> Step | None:
+    """One step; None, with nothing applied, where a number is not finite."""
+    plan, distiller = run.plan, run.distiller
+    progress = run.step / plan.steps
+    size, views = plan.milestones.at(progress)
+    run.scene.update(progress, run.step, run.generator)
+    device = distiller.prior.device
+    cameras = distiller.cameras.sample(views, size, size, run.generator).to(device)
+    needs_normals = plan.regularization.needs_normals
+    rendering = run.scene.render(cameras, progress=progress, generator=run.generator, normals=needs_normals)
+    rendering.color.register_hook(distiller.guidance.on_image_gradient)
+    t = distiller.levels.draw(progress, views, run.generator, cameras.group)
+    latents = distiller.prior.encode(rendering.color, run.generator)
+    guide = distiller.guide.at(cameras, progress)
+    view = noisy_view(distiller.prior, latents, t, guide, cameras, run.generator)
+    distilled = distill(distiller.guidance, distiller.prior, view, run.state)
+    terms = plan.regularization.terms(rendering, progress)
+    loss = distilled.loss + sum(terms.values())
+    if not _apply(run, loss, progress):
+        return None
+    if run.learner is not None:
+        fitted = distiller.guidance.fit(distiller.prior, replace(view, clean=latents.detach()), run.state)
+        if fitted is not None and not _descend(run.learner, fitted):
+            return None
+    run.step += 1
+    metrics = {"guidance": float(distilled.norm.mean()), "opacity": float(rendering.alpha.detach().mean())}
+    metrics |= {name: float(term.detach()) for name, term in terms.items()}
+    shown = plan.preview_every and (run.step % plan.preview_every == 0 or run.step == plan.steps)
+    return Step(run.step, plan.steps, float(loss.detach()), metrics, _detached(rendering) if shown else None)
+
+
+def _apply(run: Run, loss: Tensor, progress: float) -> bool:
+    for name, group in zip(run.names, run.optimizer.param_groups, strict=True):
+        group["lr"] = value_at(getattr(run.plan.rates, name), progress)
+    return _descend(run.optimizer, loss)
+
+
+def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> bool:
+    """One optimiser step; False, with nothing changed, where the loss or a gradient is not finite."""
+    optimizer.zero_grad(set_to_none=True)
+    if not loss.isfinite():
+        return False
+    loss.backward()
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    # The sum of a tensor is finite exactly when all its elements are (barring overflow, which is as bad).
+    if not torch.stack([gradient.sum() for gradient in gradients]).isfinite().all():
+        return False
+    optimizer.step()
+    return True
+
+
+def _roll_back(run: Run, good: Checkpoint, failures: int) -> Step:
+    failed = run.step + 1
+    if failures > run.plan.patience:
+        raise Diverged(
+            f"step {failed} gave NaN or infinite numbers {failures} times in a row, with different random numbers each "
+            "time. Try lower learning rates (--set training.rates.encoding=0.005), a lower guidance scale, or float32."
+        )
+    rollbacks = run.rollbacks + 1
+    run.restore(good)
+    run.rollbacks = rollbacks
+    # The same random numbers would lead to the same NaN.
+    run.generator.manual_seed(run.seed + 1_000_003 * rollbacks)
+    note = f"step {failed} was not finite: back to step {run.step} with fresh random numbers"
+    return Step(run.step, run.plan.steps, float("nan"), note=note)
+
+
+def _learner(state: nn.Module | None) -> torch.optim.Optimizer | None:
+    learnt = [] if state is None else [p for p in state.parameters() if p.requires_grad]
+    return torch.optim.AdamW(learnt, lr=1e-4) if learnt else None
+
+
+def _detached(rendering: Rendering) -> Rendering:
+    normal = None if rendering.normal is None else rendering.normal.detach()
+    return Rendering(rendering.color.detach(), rendering.alpha.detach(), rendering.depth.detach(), normal)

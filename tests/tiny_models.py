@@ -1,0 +1,95 @@
+"""Random diffusion models of a few thousand parameters, saved in the layout of the real ones."""
+
+import json
+from pathlib import Path
+
+import torch
+
+VOCABULARY = {
+    "kinds": ["bear", "mug"],
+    "colors": ["red", "blue"],
+    "patterns": ["striped"],
+    "views": ["front view", "side view", "back view", "overhead view"],
+    "words": ["a", "bear", "mug", "red", "blue", "striped", "front", "side", "back", "overhead", "view"],
+}
+
+
+def save_tiny_model(folder: Path, kind: str = "sd", prediction: str = "epsilon", whitened: bool = False) -> Path:
+    """A pipeline of the kind "sd" or "sdxl" with random weights; 16-pixel images, latents of 4 x 8 x 8."""
+    from diffusers import DDPMScheduler
+
+    torch.manual_seed(0)
+    large = kind == "sdxl"
+    _unet(large).save_pretrained(folder / "unet")
+    _vae(whitened).save_pretrained(folder / "vae")
+    DDPMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type=prediction
+    ).save_pretrained(folder / "scheduler")
+    for suffix in ("", "_2") if large else ("",):
+        _save_text_encoder(folder, suffix)
+    name = "StableDiffusionXLPipeline" if large else "StableDiffusionPipeline"
+    index = {"_class_name": name, "force_zeros_for_empty_prompt": large}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def _unet(large: bool):
+    from diffusers import UNet2DConditionModel
+
+    # SDXL adds the pooled embedding (16) and six time ids of width 8 to the time embedding.
+    extra = {
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 6 * 8 + 16,
+    }
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        norm_num_groups=4,
+        attention_head_dim=8,
+        cross_attention_dim=32 if large else 16,
+        **(extra if large else {}),
+    )
+
+
+def _vae(whitened: bool):
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D", "DownEncoderBlock2D"),
+        up_block_types=("UpDecoderBlock2D", "UpDecoderBlock2D"),
+        norm_num_groups=4,
+        sample_size=16,
+        latents_mean=[0.1, -0.2, 0.3, 0.0] if whitened else None,
+        latents_std=[0.5, 1.0, 2.0, 4.0] if whitened else None,
+        scaling_factor=1.0 if whitened else 0.18215,
+    )
+
+
+def _save_text_encoder(folder: Path, suffix: str) -> None:
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    tokenizer = folder / f"tokenizer{suffix}"
+    tokenizer.mkdir(parents=True)
+    letters = "abcdefghijklmnopqrstuvwxyz,0123456789"
+    tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (tokenizer / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    (tokenizer / "merges.txt").write_text("#version: 0.2\n")
+    settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77}
+    (tokenizer / "tokenizer_config.json").write_text(json.dumps(settings))
+    config = CLIPTextConfig(
+        vocab_size=len(tokens),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        projection_dim=16,
+        bos_token_id=len(tokens) - 2,
+        eos_token_id=len(tokens) - 1,
+    )
+    encoder = CLIPTextModelWithProjection(config) if suffix else CLIPTextModel(config)
+    encoder.save_pretrained(folder / f"text_encoder{suffix}")
