@@ -34,8 +34,9 @@ DREAMKIT_FORMULA Span<real> clip(const Marching<real>& m, int64_t ray) {
         }
         const real a = (-radius - o) / d, b = (radius - o) / d;
         const real enter = a < b ? a : b, leave = a < b ? b : a;
-        if (!(enter <= span.start)) span.start = enter;  // NaN gets in and empties the span
-        if (!(leave >= span.end)) span.end = leave;
+        // Once NaN is in, it stays: nothing is greater, and the span is empty.
+        if (enter > span.start || enter != enter) span.start = enter;
+        if (leave < span.end || leave != leave) span.end = leave;
     }
     return span;
 }

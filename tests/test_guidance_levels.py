@@ -11,7 +11,7 @@ def test_the_window_reaches_both_its_limits_evenly(generator: torch.Generator) -
     drawn = Window().draw(0.0, 200_000, generator)
     assert (drawn.min().item(), drawn.max().item()) == (20, 980)
     count = torch.bincount(drawn - 20, minlength=961).double()
-    # Chi-square over 960 degrees of freedom has mean 960 and deviation 44; five seeds gave 887 to 1006.
+    # Chi-square over 960 degrees of freedom has mean 960 and deviation 44; five seeds gave 917 to 1009.
     chi = ((count - 200_000 / 961) ** 2 / (200_000 / 961)).sum().item()
     assert 740 < chi < 1180
 
@@ -42,15 +42,19 @@ def test_sqrt_annealing_falls_fast_first(generator: torch.Generator) -> None:
 
 def test_t14_1_dreamtime_spends_its_time_in_proportion_to_its_density(generator: torch.Generator) -> None:
     """T14.1: from the highest level to the lowest, never up, histogram proportional to p."""
-    levels, steps = DreamTime(), 50_000
-    drawn = torch.cat([levels.draw(i / steps, 1, generator) for i in range(0, steps + 1, 10)])
+    levels, steps = DreamTime(), 2_000
+    drawn = torch.cat([levels.draw(i / steps, 1, generator) for i in range(steps + 1)])
     assert (drawn[0].item(), drawn[-1].item()) == (799, 200)
     assert (drawn.diff() <= 0).all()
-    histogram = torch.bincount(drawn - 200, minlength=600) / len(drawn)
-    # 5001 drawn steps: a level's share is off by at most one step on either end of its run, 4e-4.
-    assert (histogram - levels.density()).abs().max() < 4.1e-4
-    # 800 to 500 is flat and holds most of the time; below, the share falls with a Gaussian of width 100.
     p = levels.density()
+    expected = p.clone()
+    # "The nearest tail mass" gives the first level half a share more, and so the last one half a share less.
+    expected[-1] += 0.5 * p[-1]
+    expected[0] *= 0.5
+    histogram = torch.bincount(drawn - 200, minlength=600) / len(drawn)
+    # 2001 drawn steps: a level's share is off by at most one step on either end of its run, 1e-3.
+    assert (histogram - expected).abs().max() < 1.01e-3
+    # 800 to 500 is flat and holds most of the time; below, the share falls with a Gaussian of width 100.
     assert p[-1] == p[300]
     assert (p[200] / p[300]).item() == pytest.approx(0.6065, abs=1e-4)
 

@@ -15,7 +15,7 @@ def test_t14_15_magic3d_lights_stay_within_60_degrees_of_the_camera_axis(generat
     angle = torch.rad2deg(torch.acos(dot(light, normalize(VIEWS.position)).clamp(-1, 1)))
     # Worst measured: 59.995.
     assert angle.max() < 60 + 1e-3
-    # The elevation in the cone is uniform, so the angle is uniform in [0, 60]; standard error 0.39 degrees, four of them.
+    # Elevations are uniform, so the angle is uniform in [0, 60]; standard error 0.39 degrees, four of them.
     assert angle.mean().item() == pytest.approx(30, abs=1.6)
 
 

@@ -32,7 +32,7 @@ def test_t5_5_weights_and_what_passes_sum_to_one(run, generator):
     density, length, values, offsets, distance = draw(generator, torch.float32, counts=(300, 7, 0, 500))
     result = run(density, length, values, offsets, distance)
     optical = torch.stack([part.sum() for part in (density * length).double().split([300, 7, 0, 500])])
-    # Worst measured 4e-7 (CPU).
+    # Worst measured 6e-8 (CPU).
     torch.testing.assert_close(result.alpha.double() + torch.exp(-optical), torch.ones(4).double(), rtol=0, atol=1e-6)
     assert (result.weights >= 0).all()
 
@@ -60,7 +60,7 @@ def test_t1_1_ball_of_constant_density():
     chord = 2 * (0.25 - origins[:, :2].square().sum(dim=-1)).clamp_min(0).sqrt()
     error = (result.alpha - (1 - torch.exp(-5.0 * chord))).square().mean()
     psnr = -10 * torch.log10(error).item()
-    # Measured 46.4 dB (CPU); the error is the ball's edge falling between two samples.
+    # Measured 47.6 dB (CPU); the error is the ball's edge falling between two samples.
     assert psnr > 45
 
 
@@ -87,7 +87,7 @@ def test_gradients_of_every_output_against_finite_differences(run, generator):
 
 @native
 @pytest.mark.parametrize("stop", [0.0, 1e-2])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-6), (torch.float64, 1e-13)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-13)])
 @pytest.mark.parametrize("scale", [0.1, 20.0, 1000.0])
 def test_native_equals_reference_with_all_gradients(scale, dtype, tolerance, stop, generator):
     density, length, values, offsets, distance = draw(generator, dtype, scale, counts=(64, 0, 1, 40, 200))
@@ -101,7 +101,7 @@ def test_native_equals_reference_with_all_gradients(scale, dtype, tolerance, sto
         return *result, *torch.autograd.grad(result, (density, values), cotangents)
 
     for actual, expected in zip(everything(composite), everything(composite_reference), strict=True):
-        # Worst measured 1.1e-6 (float32) and 2e-15 (float64), CPU, relative to the largest entry.
+        # Worst measured 1.8e-7 (float32) and 3.4e-16 (float64), CPU, relative to the largest entry.
         assert (actual - expected).abs().max() <= tolerance * expected.detach().abs().max().clamp_min(1)
 
 

@@ -52,7 +52,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     cache.put("a bear", Conditioning(torch.rand(1, 3, 4)))
     (path,) = tmp_path.iterdir()
     path.write_bytes(b"not a tensor")
-    with pytest.raises(ValueError, match="damaged.*delete it"):
+    with pytest.raises(ValueError, match=r"damaged.*delete it"):
         cache.get("a bear")
 
 

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,7 @@ def _no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unplugged(self, *arguments, **named):
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr(HfApi, "list_repo_files", unplugged)
+    monkeypatch.setattr(HfApi, "model_info", unplugged)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.chdir(tmp_path)
@@ -44,7 +45,7 @@ def test_the_toybox_is_found_beside_the_package_or_in_it(tmp_path: Path, monkeyp
 
 def test_a_missing_toybox_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locate, "__file__", str(tmp_path / "package" / "priors" / "locate.py"))
-    with pytest.raises(PriorNotFound, match="looked in .*package.*sd21-base"):
+    with pytest.raises(PriorNotFound, match=r"looked in .*package.*sd21-base"):
         locate.locate("toybox")
 
 
@@ -72,6 +73,44 @@ def test_a_missing_folder_is_not_looked_up_on_the_hub(path: str) -> None:
         locate.locate(path)
 
 
+def test_a_hub_model_is_fetched_with_its_files_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    asked = {}
+
+    def give(model: str, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.update(model=model, revision=revision, patterns=allow_patterns)
+        return str(layout(tmp_path / "snapshot"))
+
+    names = ["unet/config.json", "unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin"]
+    listed = SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in names])
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, model, revision, timeout: listed)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", give)
+    assert locate.locate("sd15", revision="abc") == tmp_path / "snapshot"
+    assert asked == {"model": ALIASES["sd15"], "revision": "abc", "patterns": names[:2]}
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("GatedRepoError", "accepted its licence"),
+        ("RepositoryNotFoundError", "no such model, or has withdrawn it"),
+        ("RevisionNotFoundError", "no revision 'abc'"),
+    ],
+)
+def test_the_hub_s_refusals_are_explained(error: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import HfApi, errors
+
+    kind = getattr(errors, error)
+
+    def refuse(self, model: str, revision: str | None, timeout: float) -> list[str]:
+        raise kind.__new__(kind)
+
+    monkeypatch.setattr(HfApi, "model_info", refuse)
+    with pytest.raises(PriorNotFound, match=words):
+        locate.locate("somebody/some-model", revision="abc")
+
+
 def test_a_folder_in_another_layout_is_refused(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").mkdir()
     with pytest.raises(PriorNotFound, match=r"no unet/config.json"):
@@ -80,7 +119,7 @@ def test_a_folder_in_another_layout_is_refused(tmp_path: Path) -> None:
 
 def test_pickles_are_refused(tmp_path: Path) -> None:
     folder = layout(tmp_path / "old", weights="diffusion_pytorch_model.bin")
-    with pytest.raises(UnsafeWeights, match="only diffusion_pytorch_model.bin.*safe_serialization"):
+    with pytest.raises(UnsafeWeights, match=r"only diffusion_pytorch_model.bin.*safe_serialization"):
         variant(folder, "unet", half=False)
 
 
@@ -97,13 +136,10 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
 def test_half_precision_files_are_used_where_they_fit(
     tmp_path: Path, names: list[str], half: bool, expected: str | None
 ) -> None:
+    folder = layout(tmp_path / "model", weights=names[0])
     for name in names:
-        layout(tmp_path / "model") if not (tmp_path / "model").exists() else None
-        (tmp_path / "model" / "unet" / name).write_bytes(b"")
-    (tmp_path / "model" / "unet" / "diffusion_pytorch_model.safetensors").unlink()
-    if "diffusion_pytorch_model.safetensors" in names:
-        (tmp_path / "model" / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"")
-    assert variant(tmp_path / "model", "unet", half) == expected
+        (folder / "unet" / name).write_bytes(b"")
+    assert variant(folder, "unet", half) == expected
 
 
 def test_only_what_is_needed_is_downloaded() -> None:

@@ -9,6 +9,7 @@ from dreamkit.materials.backgrounds import Environment, RandomSolid, Solid
 from dreamkit.ops.hash_encode import HashLevels
 from dreamkit.renderers.scene import Scene
 from dreamkit.renderers.volume import VolumeRenderer
+from dreamkit.representations.density import DensityMap
 from dreamkit.representations.hash_field import HashField
 
 LEVELS = HashLevels(levels=6, log2_table_size=12)
@@ -19,8 +20,8 @@ def small_scene(background=None) -> Scene:
     return Scene(HashField(levels=LEVELS, hidden=16), None, background, VolumeRenderer(48))
 
 
-def optimizer_of(scene: Scene) -> torch.optim.Optimizer:
-    rates = {"encoding": 1e-2, "networks": 1e-3, "background": 1e-4}
+def optimizer_of(scene: Scene, encoding: float = 1e-2, networks: float = 1e-3) -> torch.optim.Optimizer:
+    rates = {"encoding": encoding, "networks": networks, "background": 1e-4}
     groups = [{"params": list(group.parameters), "lr": rates[group.name]} for group in scene.parameter_groups()]
     return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
 
@@ -92,16 +93,25 @@ def test_rep_t5_2_a_field_learns_a_textured_ball():
     views, held_out = orbit(azimuth, elevation), orbit([11.0, 100.0, 190.0, 280.0], elevation=25.0)
     with torch.no_grad():
         truth, unseen = teacher.render(views).color, teacher.render(held_out).color
-    field = HashField(levels=HashLevels(levels=8, log2_table_size=13), hidden=32)
-    student = Scene(field, background=Solid(), renderer=VolumeRenderer(64))
-    optimizer, generator = optimizer_of(student), torch.Generator().manual_seed(0)
-    for step in range(300):
+    density_map = DensityMap("trunc_exp", "magic3d", 5.0, 0.5)
+    levels = HashLevels(levels=5, log2_table_size=15, growth=1.4)
+    student = Scene(
+        HashField(0.7, levels=levels, hidden=16, density_map=density_map),
+        background=Solid(),
+        renderer=VolumeRenderer(32, min_alpha=5e-3),
+    )
+    steps, generator = 320, torch.Generator().manual_seed(0)
+    optimizer = optimizer_of(student, encoding=1.5e-2, networks=1e-2)
+    rate = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1 ** (1 / steps))
+    for step in range(steps):
         student.update(1.0, step, generator)
         pick = torch.randint(64, (2,), generator=generator)
         image = student.render(views[pick], generator=generator)
         optimizer.zero_grad()
         (image.color - truth[pick]).square().mean().backward()
         optimizer.step()
+        rate.step()
     with torch.no_grad():
-        # Measured: MEASURE dB after 300 steps.
-        assert psnr(student.render(held_out).color, unseen) > 32
+        quality = psnr(student.render(held_out).color, unseen)
+    # Measured: 36.8 dB after 320 steps (250 steps: 32.4).
+    assert quality > 32, f"{quality:.2f} dB"

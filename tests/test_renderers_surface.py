@@ -61,7 +61,8 @@ def test_supersampling_measures_the_covered_share() -> None:
     fov = float(torch.rad2deg(2 * torch.atan(torch.tensor(1.0 / 4.0))))
     alpha = render_surface(SQUARE, orbit([0.0], 0.0, 4.0, fov, 5, 5), supersample=4).alpha
     assert alpha.sum() == pytest.approx(6.25)
-    assert sorted(alpha.unique().tolist()) == [0.0, 0.0625 * 4, 0.5, 1.0] or alpha[0, 2, 2] == 1
+    # 2.5 pixels wide around the middle of the third: three quarters of both neighbours.
+    assert alpha[0, :, :, 0].tolist()[2] == [0.0, 0.75, 1.0, 0.75, 0.0]
 
 
 def test_background_shows_through_where_nothing_is() -> None:
@@ -75,8 +76,8 @@ def test_light_from_the_camera_is_brightest_head_on() -> None:
     """encode(decode(c) (0.65 + 0.35 * 0.75)) seen straight on, darker from the side, unlit everywhere the same."""
     cameras = orbit([0.0, 60.0], height=9, width=9)
     lit = render_surface(replace(SQUARE, vertex_color=torch.full((4, 3), 0.5), unlit=False), cameras).color[:, 4, 4, 0]
-    # decode(0.5) = 0.21404; encode(0.21404 * 0.9125) = 0.47979 by hand.
-    assert lit[0] == pytest.approx(0.47979, abs=2e-4)
+    # decode(0.5) = 0.21404; encode(0.21404 * 0.9125) = 0.47922 by hand; the ray is 2 degrees off.
+    assert lit[0] == pytest.approx(0.47922, abs=2e-4)
     assert lit[1] < lit[0] - 0.05
     flat = render_surface(replace(SQUARE, vertex_color=torch.full((4, 3), 0.5)), cameras).color[:, 4, 4, 0]
     assert torch.allclose(flat, torch.full((2,), 0.5))

@@ -77,7 +77,7 @@ def test_rep_t5_5_weights_and_what_is_left_add_up_to_one(generator):
     nothing = torch.zeros(samples.rays)
     left = torch.exp(-nothing.index_add(0, samples.ray, thickness))
     total = nothing.index_add(0, samples.ray, samples.weight)
-    # Worst measured: MEASURE5.
+    # Worst measured: 3.6e-7 and 0.
     assert torch.allclose(total + left, torch.ones_like(left), atol=2e-6, rtol=0)
     assert torch.allclose(total, image.alpha.flatten(), atol=1e-6, rtol=0)
 
@@ -158,8 +158,8 @@ def test_gradient_of_an_image_matches_differences(generator):
             ends.append(loss().item())
         with torch.no_grad():
             parameter.copy_(start)
-        # Worst measured: relative MEASURE.
-        assert (slope * direction).sum().item() == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-4)
+        # Worst measured: 4.1e-6, relative.
+        assert (slope * direction).sum().item() == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=4e-5)
 
 
 def test_rep_t5_3_a_solid_ball_from_outside_has_no_orientation_loss(generator):

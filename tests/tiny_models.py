@@ -23,7 +23,7 @@ def save_tiny_model(folder: Path, kind: str = "sd", prediction: str = "epsilon",
     _unet(large).save_pretrained(folder / "unet")
     _vae(whitened).save_pretrained(folder / "vae")
     DDPMScheduler(
-        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type=prediction
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type=prediction, clip_sample=False
     ).save_pretrained(folder / "scheduler")
     for suffix in ("", "_2") if large else ("",):
         _save_text_encoder(folder, suffix)

@@ -4,7 +4,7 @@ import math
 
 import torch
 from jaxtyping import Bool, Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from dreamkit.mesh import Mesh
@@ -34,7 +34,7 @@ def saturation(color: Float[Tensor, "*image 3"], alpha: Float[Tensor, "*image 1"
 
 
 def sample_surface(mesh: Mesh, count: int, generator: torch.Generator) -> Float[Tensor, "count 3"]:
-    """`count` points, uniform by area: a triangle by its share of the area, then `a + sqrt(u) ((b - a) + v (c - b))`."""
+    """`count` points, uniform by area: a triangle by its share of it, then `a + sqrt(u) ((b - a) + v (c - b))`."""
     a, b, c = mesh.corners.unbind(dim=1)
     area = torch.linalg.cross(b - a, c - a).norm(dim=-1)
     if not float(area.sum()) > 0:
@@ -52,7 +52,7 @@ def chamfer(a: Mesh, b: Mesh, generator: torch.Generator, count: int = 10_000) -
     `0.5 sqrt(area / count)`.
     """
     p, q = (sample_surface(mesh, count, generator).detach().double().numpy() for mesh in (a, b))
-    there, back = cKDTree(q).query(p)[0].mean(), cKDTree(p).query(q)[0].mean()
+    there, back = KDTree(q).query(p)[0].mean(), KDTree(p).query(q)[0].mean()
     return float(there + back) / 2
 
 

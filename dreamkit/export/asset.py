@@ -13,7 +13,8 @@ from dreamkit.evaluate.fidelity import Fidelity, held_out_cameras, measure_fidel
 from dreamkit.export.bake import bake, composite_inwards
 from dreamkit.export.clean import clean_surface
 from dreamkit.export.gltf import write_glb
-from dreamkit.export.isosurface import extract_surface
+from dreamkit.export.isosurface import extract_surface, sample_density
+from dreamkit.export.level import find_level, select_views
 from dreamkit.export.obj import write_obj
 from dreamkit.export.refine import refine_texture
 from dreamkit.export.unwrap import unwrap
@@ -34,7 +35,7 @@ class ExportPlan:
     grid: int = 128
     "Cells along the longest side of the object when its surface is looked for."
     level: float = 0.0
-    "Density of the surface, per scene unit; 0 looks for the level whose silhouettes agree best with the renders."
+    "Density of the surface, per scene unit; 0 looks for the level whose mesh looks most like the renders."
     faces: int = 20_000
     smoothing: int = 2
     texture: int = 1024
@@ -70,11 +71,15 @@ def export_asset(scene: Scene, folder: Path, plan: ExportPlan, name: str = "asse
         cameras = _fitting_cameras().to(field.density(torch.zeros(1, 3)).device)
         views = scene.render(cameras)
         yield _stage(2, "find the surface")
-        surface = extract_surface(
-            field.density, field.radius, plan.level or None, views.alpha[:8], cameras[:8], fine=plan.grid
-        )
-        yield _stage(3, f"clean and unwrap (density level {surface.level:.1f})")
-        bare = clean_surface(surface.mesh, plan.faces, plan.smoothing)
+        half = torch.full((3,), float(field.radius), device=cameras.pose.device)
+        level = plan.level
+        if not level:
+            grid, some = sample_density(field.density, -half, half, 48), slice(0, None, 2)
+            behind = _behind(scene, cameras)[some]
+            level = find_level(grid, select_views(views, some), cameras[some], behind).density
+        surface = extract_surface(field.density, level, field.radius, fine=plan.grid, device=half.device)
+        yield _stage(3, f"clean and unwrap (density level {level:.1f})")
+        bare = clean_surface(surface, plan.faces, plan.smoothing)
         mesh = unwrap(bare, plan.texture)
         yield _stage(4, f"bake the texture of {len(mesh.faces)} faces")
         mesh = _textured(scene, mesh, views, cameras, plan)
@@ -84,7 +89,7 @@ def export_asset(scene: Scene, folder: Path, plan: ExportPlan, name: str = "asse
         fidelity = _fidelity(scene, mesh)
         yield _stage(6, f"previews (mesh against render: {fidelity.median_psnr:.1f} dB)")
         write_previews(mesh, folder, plan)
-    return ExportReport(mesh, surface.level, fidelity)
+    return ExportReport(mesh, level, fidelity)
 
 
 def write_previews(mesh: Mesh, folder: Path, plan: ExportPlan) -> None:

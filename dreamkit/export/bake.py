@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -47,8 +48,9 @@ def bake(
 ) -> Mesh:
     """The mesh with a texture of `size`^2 texels that shows `color` at the surface (card rep 8.2).
 
-    Wrap `color` in `composite_inwards` to see the field as a volume renderer sees it. Texels outside the charts copy their nearest neighbour up to `dilation` texels away and a push-pull average beyond,
-    so that neither bilinear lookups nor mip-maps bleed background into the charts. Raises ValueError without uv.
+    Wrap `color` in `composite_inwards` to see the field as a volume renderer sees it. Texels outside the charts copy
+    their nearest neighbour up to `dilation` texels away and a push-pull average beyond, so that neither bilinear
+    lookups nor mip-maps bleed background into the charts. Raises ValueError without texture coordinates.
     """
     texels = find_texels(mesh, size)
     with torch.no_grad():
@@ -89,7 +91,8 @@ def fill_texture(
     """Give uncovered texels a colour: nearest neighbour within `dilation` texels, push-pull beyond."""
     if not covered.any():
         raise ValueError("no texel lies on the surface; is the texture too small, or are the coordinates degenerate?")
-    distance, (row, column) = distance_transform_edt(~covered.cpu().numpy(), return_indices=True)
+    found: Any = distance_transform_edt(~covered.cpu().numpy(), return_indices=True)
+    distance, (row, column) = found
     row, column = (torch.from_numpy(index).to(texture.device).long() for index in (row, column))
     near = torch.from_numpy(distance <= dilation).to(texture.device)
     dilated = torch.where(near.unsqueeze(-1), texture[row, column], 0.0)

@@ -33,25 +33,27 @@ def silhouette_agreement(mesh: Mesh, views: Rendering, cameras: Cameras) -> floa
     return float(torch.minimum(mask, views.alpha).sum() / union.clamp_min(1e-8))
 
 
-def image_agreement(mesh: Mesh, views: Rendering, cameras: Cameras, background: Float[Tensor, "3"]) -> float:
+def image_agreement(mesh: Mesh, views: Rendering, cameras: Cameras, background: Float[Tensor, "*image 3"]) -> float:
     """Minus the mean squared error of the mesh against odd views, with vertex colours that fit the even ones best.
 
     A fuzzy density looks larger in silhouette than where its colours sit, so the best silhouette is an inflated shape
     on which the colours of different views contradict each other. This score weighs both.
     """
     fit, check = slice(0, None, 2), slice(1, None, 2)
+    background = background.expand_as(views.color)
     grey = replace(mesh, vertex_color=torch.full_like(mesh.vertices, 0.5))
-    seen = observe(grey, _select(views, fit), cameras[fit], background)
+    seen = observe(grey, select_views(views, fit), cameras[fit], background[fit])
     painted = replace(mesh, vertex_color=(0.5 + solve(seen, mesh.vertices, 10, 0.05)).clamp(0, 1))
-    shown = render_surface(painted, cameras[check], background, supersample=1)
-    return -float((shown.color - views.color[check]).square().mean())
+    shown = render_surface(painted, cameras[check], torch.zeros_like(mesh.vertices[0]), supersample=1)
+    color = shown.color + (1 - shown.alpha) * background[check]
+    return -float((color - views.color[check]).square().mean())
 
 
 def find_level(
     grid: DensityGrid,
     views: Rendering,
     cameras: Cameras,
-    background: Float[Tensor, "3"] | None = None,
+    background: Float[Tensor, "*image 3"] | None = None,
     candidates: int = 6,
 ) -> Level:
     """The level whose surface agrees best with rendered views (some eight, around the object; card rep 8.1).
@@ -91,5 +93,6 @@ def _climb(score: Callable[[float], float], low: float, high: float, candidates:
     return best
 
 
-def _select(views: Rendering, chosen: slice) -> Rendering:
+def select_views(views: Rendering, chosen: slice) -> Rendering:
+    """Some of the views, with what the export needs of them: colour, alpha and depth."""
     return Rendering(views.color[chosen], views.alpha[chosen], views.depth[chosen])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import trimesh
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from trimesh.visual import ColorVisuals, TextureVisuals
 from trimesh.visual.material import PBRMaterial
@@ -36,7 +36,7 @@ def load_mesh(path: Path) -> Mesh:
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     scene = trimesh.load_scene(path, process=False)
-    parts = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh) and len(part.faces)]
+    parts = _parts(scene)
     if not parts:
         raise ValueError(f"{path.name} holds no triangles")
     if len(parts) > 1:
@@ -44,20 +44,45 @@ def load_mesh(path: Path) -> Mesh:
     return _to_mesh(parts[0], _is_unlit(path, ending), linear=ending in ("glb", "gltf"))
 
 
+def _parts(scene: trimesh.Scene) -> list[trimesh.Trimesh]:
+    """The scene's meshes in world space. (`scene.dump` does this too, but loses vertex colours.)"""
+    parts = []
+    for node in scene.graph.nodes_geometry:
+        transform, name = scene.graph[node]
+        part = scene.geometry[name]
+        if isinstance(part, trimesh.Trimesh) and len(part.faces):
+            placed = trimesh.Trimesh(part.vertices, part.faces, visual=part.visual, process=False)
+            parts.append(placed.apply_transform(transform))
+    return parts
+
+
 def _to_mesh(part: trimesh.Trimesh, unlit: bool, linear: bool) -> Mesh:
     # Vertices are doubled along seams in the file; equal positions become one vertex again.
     vertices, inverse = np.unique(np.asarray(part.vertices, dtype=np.float32), axis=0, return_inverse=True)
+    origin = torch.from_numpy(inverse.reshape(-1).astype(np.int64))
     faces = torch.from_numpy(np.asarray(part.faces, dtype=np.int64))
-    joined = Mesh(torch.from_numpy(vertices), torch.from_numpy(inverse.reshape(-1).astype(np.int64))[faces])
-    visual = part.visual
-    if isinstance(visual, TextureVisuals) and visual.uv is not None:
-        return _with_texture(joined, visual, faces, unlit)
-    if isinstance(visual, ColorVisuals) and visual.kind == "vertex":
-        color = torch.zeros(len(vertices), 3)
-        color[torch.from_numpy(inverse.reshape(-1))] = torch.from_numpy(visual.vertex_colors[:, :3] / 255).float()
-        # glTF's COLOR_0 is linear; the other formats hold display colours.
-        return replace(joined, vertex_color=encode_srgb(color) if linear else color, unlit=unlit)
-    return replace(joined, unlit=unlit)
+    mesh = Mesh(torch.from_numpy(vertices), origin[faces], unlit=unlit)
+    if isinstance(part.visual, TextureVisuals) and part.visual.uv is not None:
+        return _with_texture(mesh, part.visual, faces, unlit)
+    values = _vertex_colors(part.visual)
+    if values is None:
+        return mesh
+    color = torch.zeros(len(vertices), 3)
+    color[origin] = values
+    # glTF's COLOR_0 is linear; the other formats hold display colours.
+    return replace(mesh, vertex_color=encode_srgb(color) if linear else color)
+
+
+def _vertex_colors(visual: ColorVisuals | TextureVisuals | None) -> Float[Tensor, "vertices 3"] | None:
+    values = None
+    if isinstance(visual, TextureVisuals):
+        values = visual.vertex_attributes.get("color")
+    elif isinstance(visual, ColorVisuals) and visual.kind == "vertex":
+        values = visual.vertex_colors
+    if values is None:
+        return None
+    scale = 255 if np.issubdtype(values.dtype, np.integer) else 1
+    return torch.from_numpy(np.array(values[:, :3], dtype=np.float32)) / scale
 
 
 def _with_texture(mesh: Mesh, visual: TextureVisuals, faces: Int[Tensor, "faces 3"], unlit: bool) -> Mesh:

@@ -113,7 +113,7 @@ def _load() -> ModuleType | str:
 @cache
 def _warn_once() -> None:
     warnings.warn(
-        f"dreamkit runs without its compiled kernels: encoding and rendering on the processor take some 40 times "
+        f"dreamkit runs without its compiled kernels: encoding and rendering on the processor take 10 to 60 times "
         f"longer. To have them, {_REMEDY}. DREAMKIT_BACKEND=reference silences this warning.",
         RuntimeWarning,
         stacklevel=4,

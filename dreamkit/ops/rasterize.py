@@ -8,14 +8,13 @@ from torch import Tensor
 
 from dreamkit.cameras import Cameras
 
-
 PART = 1 << 17
 "Pairs of a face and a pixel that are tested at a time."
 
 
 @dataclass(frozen=True)
 class Fragments:
-    """What each pixel sees. Example: `triangle[n, y, x] = f` means that in view n, face f is nearest at pixel (x, y)."""
+    """What each pixel sees. Example: `triangle[n, y, x] = f` says that in view n face f is nearest at pixel (x, y)."""
 
     triangle: Int[Tensor, "batch height width"]
     "Index of the nearest face, -1 where there is none."
@@ -41,7 +40,7 @@ def rasterize_reference(
     Each triangle is expanded into the pixels of its bounding box; a pixel is inside where the three edge functions
     `a_i = (p_j - f) x (p_k - f)` have one sign; the smallest depth wins, and among equals the first triangle.
     Triangles that cross the plane `near` in front of a camera are left out, so keep cameras outside the object.
-    `cull` leaves out triangles that turn their back to the camera: twice as fast, and the same picture for closed solids.
+    `cull` leaves out triangles that turn their back to the camera: twice as fast, and the same for closed solids.
     Not differentiable. Source: the edge-function formulation of nvdiffrast (arXiv 2011.03277, section 3.2).
     """
     projected = cameras.project(vertices)
@@ -67,7 +66,9 @@ def interpolate(
     seen = fragments.triangle >= 0
     corners = faces[fragments.triangle[seen]]
     weights = fragments.barycentric[seen].to(attribute.dtype)
-    value = sum(weights[:, i, None] * attribute[corners[:, i]] for i in range(3))
+    value = torch.zeros_like(attribute[corners[:, 0]])
+    for i in range(3):
+        value = value + weights[:, i, None] * attribute[corners[:, i]]
     image = attribute.new_zeros(*seen.shape, attribute.shape[-1])
     return image.masked_scatter(seen.unsqueeze(-1), value)
 
@@ -124,7 +125,7 @@ def _nearest(
 ) -> tuple[Tensor, Tensor, Tensor]:
     closest = torch.full((height * width,), torch.inf, dtype=depth.dtype, device=depth.device)
     closest.scatter_reduce_(0, pixel, depth, "amin")
-    # Equal depths happen on shared edges; the lowest index wins, so that the image does not depend on the order of work.
+    # Equal depths happen on shared edges; the lowest index wins, so the image does not depend on the order of work.
     rank = torch.arange(len(face), device=face.device)
     winner = torch.full((height * width,), len(face), device=face.device)
     front = depth == closest[pixel]

@@ -140,12 +140,15 @@ class LatentDiffusion(AbstractPrior):
         return replace(condition, time_ids=time_ids)
 
     def _load_schedule(self) -> None:
-        path = self.folder / "scheduler" / "scheduler_config.json"
-        if not path.is_file():
-            raise ValueError(f"{path} is missing: it says how much noise each level has, and what the UNet predicts")
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = self._config("scheduler/scheduler_config.json")
         self.schedule = noise_schedules.from_config(config)
         self._kind = check_kind(config.get("prediction_type", "epsilon"))
+
+    def _config(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        if not path.is_file():
+            raise ValueError(f"{path} is missing; a model folder in diffusers layout has it. Copy the whole model")
+        return json.loads(path.read_text(encoding="utf-8"))
 
     def _load_networks(self) -> None:
         # Lazily: diffusers takes seconds to import.
@@ -158,16 +161,20 @@ class LatentDiffusion(AbstractPrior):
             variant=variant(self.folder, "unet", half),
             torch_dtype=self.dtype,
         )
+        # Activations of SDXL's VAE overflow in fp16, and its gradient is the noisy part of the whole chain. A config
+        # that does not say counts as "force_upcast", as it does in diffusers.
+        wide = self._config("vae/config.json").get("force_upcast", True)
         self.vae: AutoencoderKL = AutoencoderKL.from_pretrained(
-            self.folder / "vae", use_safetensors=True, variant=variant(self.folder, "vae", half)
+            self.folder / "vae",
+            use_safetensors=True,
+            variant=variant(self.folder, "vae", half),
+            torch_dtype=torch.float32 if wide else self.dtype,
         )
         for network in (self.unet, self.vae):
             network.requires_grad_(False).eval()
 
     def _place_networks(self, attention_slicing: bool, offload: bool, compile_unet: bool) -> None:
-        # Activations of SDXL's VAE overflow in fp16, and its gradient is the noisy part of the whole chain.
-        wide = self.dtype == torch.float32 or self.vae.config["force_upcast"]
-        _move(self.vae, self._device, torch.float32 if wide else self.dtype)
+        _move(self.vae, self._device)
         if attention_slicing:
             self.unet.set_attention_slice("auto")
         if offload:
@@ -175,7 +182,7 @@ class LatentDiffusion(AbstractPrior):
                 raise ValueError(f"offload moves the UNet between main memory and a GPU; device is {self._device}")
             self.unet.enable_group_offload(self._device, offload_type="block_level", num_blocks_per_group=1)
         else:
-            _move(self.unet, self._device, self.dtype)
+            _move(self.unet, self._device)
         self._network: Callable[..., Any] = torch.compile(self.unet) if compile_unet else self.unet
 
     def _measure(self, image_size: int | None) -> None:
@@ -198,5 +205,5 @@ class LatentDiffusion(AbstractPrior):
         self._factor = vae["scaling_factor"] / torch.tensor(std, device=self._device).view(-1, 1, 1)
 
 
-def _move(network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    network.to(device=device, dtype=dtype)
+def _move(network: nn.Module, device: torch.device) -> None:
+    network.to(device)

@@ -100,7 +100,9 @@ def _fetch(model: str, revision: str | None, half: bool) -> Path:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        wanted = _wanted(HfApi().list_repo_files(model, revision=revision), model, half)
+        # Not `list_repo_files`: without a connection that one retries for half a minute.
+        listed = HfApi().model_info(model, revision=revision, timeout=10).siblings or []
+        wanted = _wanted([file.rfilename for file in listed], model, half)
         return Path(snapshot_download(model, revision=revision, allow_patterns=wanted))
     except GatedRepoError as error:
         reason = "the hub gives it only to people who accepted its licence: do so on its page, then `hf auth login`"
@@ -123,7 +125,8 @@ def _cached(model: str, revision: str | None, error: Exception) -> Path:
     try:
         return Path(snapshot_download(model, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError:
-        reason = f"the hub cannot be reached ({type(error).__name__}) and there is no copy in its local cache"
+        cause = f"{type(error).__name__}: {error}"
+        reason = f"it cannot be reached or fetched ({cause}) and there is no copy in the hub's local cache"
         raise PriorNotFound(_unknown(model, reason)) from error
 
 

@@ -81,7 +81,7 @@ def _render_view(
     if not mesh.unlit:
         color = _light(color, normal, towards) * fragments.mask
     # Depth along the view axis becomes distance along the ray.
-    distance = fragments.depth / dot(towards, camera.pose[:, None, None, :3, 2])
+    distance = fragments.depth / dot(towards, camera.pose[:, None, None, :3, 2].expand_as(towards))
     alpha, premultiplied = _average(fragments.mask, supersample), _average(color, supersample)
     depth = _average(distance, supersample) / alpha.clamp_min(1e-8)
     return premultiplied + (1 - alpha) * background, alpha, depth, _average(normal, supersample)

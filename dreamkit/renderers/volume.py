@@ -68,8 +68,8 @@ class VolumeRenderer(AbstractRenderer):
     Rays step through the occupied cells by `2 sqrt(3) radius / samples`. A first look without gradients finds the
     samples that matter: `alpha >= min_alpha` with at least 1e-4 of the light left; only these are differentiated and
     shaded. With `importance` > 0 they are replaced by that many intervals a ray of equal weight (64 + 128 in NeRF).
-    `normal_mode` is a mode of `AbstractField.normal`. In evaluation rays go in chunks of `chunk`, so that memory does
-    not grow with the image. Raises ValueError for settings without meaning.
+    `normal_mode` is a mode of `AbstractField.normal`. In evaluation rays go in chunks of `chunk`: under
+    `torch.no_grad()` memory does not grow with the image. Raises ValueError for settings without meaning.
     """
 
     def __init__(

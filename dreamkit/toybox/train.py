@@ -13,6 +13,7 @@ from dreamkit.rendering import Step
 from dreamkit.toybox.captions import VIEWS
 from dreamkit.toybox.dataset import ToyPictures, joined, load_pictures, render_pictures, save_pictures
 from dreamkit.toybox.fit import FitPlan, fit
+from dreamkit.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dreamkit.toybox.networks import Denoiser, new_autoencoder, new_denoiser, new_scheduler_config, write_pipeline
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def train_prior(work: Path, out: Path, plan: PriorPlan, device: str = "cpu") -> 
     autoencoder, denoiser = new_autoencoder(), new_denoiser()
     yield from _staged("autoencoder", fit_autoencoder(autoencoder, pictures.images, plan, work / "autoencoder.safetensors"))
     whiten(autoencoder, pictures.images[:2_000])
-    latents = encode_all(autoencoder, pictures.images)
+    latents = _latents(work / "latents.safetensors", autoencoder, pictures)
     yield from _staged("denoiser", fit_denoiser(denoiser, pictures, latents, plan, work / "denoiser.safetensors"))
     write_pipeline(out, autoencoder, denoiser)
 
@@ -154,6 +155,13 @@ def _pictures(path: Path, plan: PriorPlan) -> Iterator[Step]:
         chunks.append(chunk)
         yield Step(sum(len(c) for c in chunks), plan.pictures, 0.0, stage="pictures")
     save_pictures(joined(chunks), path)
+
+
+def _latents(path: Path, autoencoder: "AutoencoderKL", pictures: ToyPictures) -> Float[Tensor, "pictures 4 16 16"]:
+    """Encoding everything takes minutes, so a resumed run reads what the first one wrote."""
+    if not path.exists():
+        save_checkpoint(path, Checkpoint({"latents": encode_all(autoencoder, pictures.images)}, {}))
+    return load_checkpoint(path).tensors["latents"]
 
 
 def _staged(name: str, steps: Iterator[Step]) -> Iterator[Step]:

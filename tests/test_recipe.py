@@ -1,0 +1,73 @@
+"""Recipes: read, checked, completed, written."""
+
+import tomllib
+
+import pytest
+
+from dreamkit import recipe as recipes
+from dreamkit.construct import RecipeError
+from dreamkit.recipe import load_recipe, names, parse_recipe
+from dreamkit.training.plan import Regularization
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_recipe_in_the_box_reads_and_makes_a_scene(name: str) -> None:
+    loaded = load_recipe(name, ["shape.levels.log2_table_size=10"])
+    assert loaded.about
+    assert loaded.scene().parameter_groups()
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_written_recipe_is_complete_and_reads_as_itself(name: str) -> None:
+    text = load_recipe(name).asking("a red mug", 3).text()
+    again = parse_recipe(tomllib.loads(text))
+    assert again.text() == text
+    assert (again.prompt.text, again.seed) == ("a red mug", 3)
+    assert {"prior", "guidance", "training", "export", "cameras"} <= set(tomllib.loads(text))
+
+
+def test_settings_overrule_the_file() -> None:
+    loaded = load_recipe("toybox", ["training.steps=7", "prompt.negative=blurry", "cameras.distance=[2, 3]"])
+    assert loaded.training.steps == 7
+    assert loaded.prompt.negative == "blurry"
+    assert loaded.cameras.distance == (2.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("training.stesp=3", "Did you mean 'steps'"),
+        ("guidence.type='sds'", "Did you mean 'guidance'"),
+        ("training", "expected key=value"),
+        ("training.steps=0", "steps >= 1"),
+        ("seed.x=3", "recipe"),
+    ],
+)
+def test_bad_settings_are_explained(setting: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        load_recipe("toybox", ["seed=1", setting] if setting.startswith("seed.") else [setting])
+
+
+def test_unknown_recipes_get_the_nearest_name() -> None:
+    with pytest.raises(RecipeError, match="Did you mean 'toybox'"):
+        load_recipe("toybx")
+
+
+def test_missing_sections_and_broken_files_are_explained(tmp_path) -> None:  # noqa: ANN001
+    path = tmp_path / "mine.toml"
+    path.write_text("[prior")
+    with pytest.raises(RecipeError, match="not a TOML file"):
+        load_recipe(str(path))
+    path.write_text("seed = 1")
+    with pytest.raises(RecipeError, match=r"\[prior\]"):
+        load_recipe(str(path))
+    with pytest.raises(RecipeError, match="no file"):
+        load_recipe(str(tmp_path / "none.toml"))
+
+
+def test_every_regulariser_has_a_weight_in_the_plan() -> None:
+    """Names in `Regularization` are functions of `training/regularizers.py` on renderings."""
+    from dreamkit.training import regularizers
+
+    assert all(callable(getattr(regularizers, name)) for name in Regularization.__dataclass_fields__)
+    assert recipes.FOLDER.is_dir()
