@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'dreamkit' has no attribute {name!r}")
     return getattr(importlib.import_module(f"dreamkit.{_HOMES[name]}"), name)

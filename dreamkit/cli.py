@@ -87,7 +87,8 @@ def train_prior(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
 ) -> None:
     """Train the small diffusion prior from nothing; stop it at will, the same command goes on."""
-    from dreamkit.toybox.train import planned, train_prior as run
+    from dreamkit.toybox.train import planned
+    from dreamkit.toybox.train import train_prior as run
 
     with _explained():
         plan = planned(pictures, autoencoder_steps, denoiser_steps)

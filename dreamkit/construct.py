@@ -37,7 +37,7 @@ class Spec:
     "What `type` said; empty for a part that needs no choice."
     arguments: Mapping[str, Any]
 
-    def build(self, **extra: Any) -> Any:  # noqa: ANN401 (whatever cls constructs)
+    def build(self, **extra: Any) -> Any:
         """The object; `extra` are arguments that only the caller knows (a device, a seed).
 
         Raises RecipeError where the constructor refuses its arguments.
@@ -59,7 +59,7 @@ def read_spec(place: str, table: Mapping[str, Plain], base: type) -> Spec:
     return Spec(cls, given, _arguments(place, cls, {key: value for key, value in table.items() if key != "type"}))
 
 
-def read_value(place: str, value: Plain, annotation: Any) -> Any:  # noqa: ANN401
+def read_value(place: str, value: Plain, annotation: Any) -> Any:
     """Convert a plain value to what `annotation` asks for; raises RecipeError where it cannot be."""
     choices = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
     for choice in choices:
@@ -69,7 +69,7 @@ def read_value(place: str, value: Plain, annotation: Any) -> Any:  # noqa: ANN40
         if origin is tuple and isinstance(value, list):
             return _read_tuple(place, value, typing.get_args(choice))
         if inspect.isclass(origin) and _fits(value, origin):
-            return float(value) if origin is float else value
+            return float(typing.cast(float, value)) if origin is float else value
     wanted = " or ".join(_named(choice) for choice in choices if choice is not type(None))
     raise RecipeError(f"{place}: expected {wanted}; got {value!r}")
 
@@ -82,7 +82,7 @@ def options(base: type) -> dict[str, type]:
     return {snake(cls.__name__): cls for cls in sorted(found, key=lambda cls: cls.__name__)}
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401
+def plain(value: Any) -> Any:
     """The inverse of `read_value`: tables, lists and numbers that TOML can hold; None entries are left out."""
     if isinstance(value, Spec):
         filled = {key: plain(entry) for key, entry in _filled(value).items()}
@@ -115,16 +115,13 @@ def _arguments(place: str, cls: type, table: Mapping[str, Plain]) -> dict[str, A
     return {key: read_value(f"{place}.{key}", value, hints[key]) for key, value in table.items()}
 
 
-def _read_object(place: str, table: dict[str, Plain], cls: type) -> Any:  # noqa: ANN401
+def _read_object(place: str, table: dict[str, Plain], cls: type) -> Any:
     # An abstract annotation means a choice; modules are made late, so that two scenes never share one.
-    if inspect.isabstract(cls):
-        spec = read_spec(place, table, cls)
-    else:
-        spec = Spec(cls, "", _arguments(place, cls, table))
+    spec = read_spec(place, table, cls) if inspect.isabstract(cls) else Spec(cls, "", _arguments(place, cls, table))
     return spec if issubclass(spec.cls, nn.Module) else _construct(place, spec.cls, dict(spec.arguments))
 
 
-def _construct(place: str, cls: type, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
+def _construct(place: str, cls: type, arguments: dict[str, Any]) -> Any:
     try:
         return cls(**arguments)
     except TypeError as error:
@@ -148,20 +145,18 @@ def _fits(value: Plain, kind: type) -> bool:
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
-def _is_union(annotation: Any) -> bool:  # noqa: ANN401
+def _is_union(annotation: Any) -> bool:
     return typing.get_origin(annotation) in (typing.Union, types.UnionType)
 
 
-def _named(kind: Any) -> str:  # noqa: ANN401
+def _named(kind: Any) -> str:
     if typing.get_origin(kind) is tuple:
         return f"a list ({', '.join(_named(k) for k in typing.get_args(kind) if k is not Ellipsis)} ...)"
     return _WORDS.get(kind, f"a table ({kind.__name__})" if inspect.isclass(kind) else str(kind))
 
 
-def _is_final(cls: Any, base: type, module: str) -> bool:  # noqa: ANN401
-    return (
-        inspect.isclass(cls) and issubclass(cls, base) and cls.__module__ == module and not inspect.isabstract(cls)
-    )
+def _is_final(cls: Any, base: type, module: str) -> bool:
+    return inspect.isclass(cls) and issubclass(cls, base) and cls.__module__ == module and not inspect.isabstract(cls)
 
 
 def _filled(spec: Spec) -> dict[str, Any]:
@@ -174,7 +169,7 @@ def _filled(spec: Spec) -> dict[str, Any]:
     }
 
 
-def _needs_type(value: Any) -> bool:  # noqa: ANN401
+def _needs_type(value: Any) -> bool:
     return any(inspect.isabstract(cls) for cls in type(value).__mro__[1:])
 
 

@@ -69,12 +69,14 @@ def generate(
     _claim(recipe, out, resume)
     log = RunLog(out / "log.jsonl")
     log.enter("load the prior")
-    prior = recipe.prior.build(device=device) if prior is None else prior
+    loaded: AbstractPrior = recipe.prior.build(device=device) if prior is None else prior
     log.enter("embed the prompt")
-    distiller = make_distiller(recipe, prior)
+    distiller = make_distiller(recipe, loaded)
     scene = recipe.scene().to(device)
     log.enter("optimise")
-    steps = train(scene, distiller, recipe.training, seed=recipe.seed, path=out / "checkpoint.safetensors", resume=resume)
+    steps = train(
+        scene, distiller, recipe.training, seed=recipe.seed, path=out / "checkpoint.safetensors", resume=resume
+    )
     for step in steps:
         log.step(step)
         yield step

@@ -102,7 +102,9 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     """
     path = Path(name) if name.endswith(".toml") or "/" in name else FOLDER / f"{name}.toml"
     if not path.is_file():
-        raise RecipeError(f"recipe: no file {path}" if path.parent != FOLDER else f"recipe: {unknown(repr(name), names())}")
+        raise RecipeError(
+            f"recipe: no file {path}" if path.parent != FOLDER else f"recipe: {unknown(repr(name), names())}"
+        )
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

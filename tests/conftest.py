@@ -2,7 +2,7 @@
 
 from jaxtyping import install_import_hook
 
-install_import_hook("dreamkit", "beartype.beartype")
+install_import_hook("dreamkit", "typecheck.checked")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -45,7 +45,7 @@ class Fault(AbstractGuidance):
     chance: float = 0.1
     always: bool = False
 
-    def residual(self, prior, view, state):  # noqa: ANN001, ANN201
+    def residual(self, prior, view, state):
         good = SDS().residual(prior, view, state)
         draw = torch.rand((), generator=view.source)
         return good * float("nan") if self.always or draw < self.chance else good

@@ -14,7 +14,9 @@ from dreamkit.schedules import Milestones, Ramp, Schedule
 from dreamkit.training.plan import TrainingPlan
 
 
-@pytest.mark.parametrize(("name", "expected"), [("SDS", "sds"), ("HashField", "hash_field"), ("DreamTime", "dream_time")])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("SDS", "sds"), ("HashField", "hash_field"), ("DreamTime", "dream_time")]
+)
 def test_type_names_are_snake_case(name: str, expected: str) -> None:
     assert snake(name) == expected
 

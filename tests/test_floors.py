@@ -17,7 +17,7 @@ FLOORS = (
     {"guidance", "convert"},
     {"training", "export", "toybox", "evaluate"},
     {"recipe", "generate", "batch"},
-    {"report", "progress", "cli"},
+    {"report", "progress", "cli", "__main__"},
 )
 "Rooms from the ground up; a room imports from its own floor and those below."
 

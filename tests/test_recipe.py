@@ -40,7 +40,7 @@ def test_settings_overrule_the_file() -> None:
         ("guidence.type='sds'", "Did you mean 'guidance'"),
         ("training", "expected key=value"),
         ("training.steps=0", "steps >= 1"),
-        ("seed.x=3", "recipe"),
+        ("seed.x=3", "is a value, not a section"),
     ],
 )
 def test_bad_settings_are_explained(setting: str, words: str) -> None:
@@ -53,7 +53,7 @@ def test_unknown_recipes_get_the_nearest_name() -> None:
         load_recipe("toybx")
 
 
-def test_missing_sections_and_broken_files_are_explained(tmp_path) -> None:  # noqa: ANN001
+def test_missing_sections_and_broken_files_are_explained(tmp_path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("[prior")
     with pytest.raises(RecipeError, match="not a TOML file"):

@@ -64,4 +64,3 @@ def assess(path: Path, subject: Subject, judge: Judge) -> Assessment:
         volume_iou=volume_iou(mesh, truth),
         chamfer=chamfer(mesh, truth, generator),
     )
-

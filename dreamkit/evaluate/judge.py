@@ -4,6 +4,7 @@ It looks at pictures of the exported mesh and says kind, colour and view. It nev
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -46,7 +47,7 @@ class Judge(nn.Module):
         super().__init__()
         channels = (width, 2 * width, 3 * width, 4 * width)
         layers: list[nn.Module] = [nn.Conv2d(3, width, 5, stride=2, padding=2)]
-        for before, after in zip(channels, channels[1:], strict=False):
+        for before, after in pairwise(channels):
             layers += [_Residual(before), nn.Conv2d(before, after, 3, stride=2, padding=1)]
         self.trunk = nn.Sequential(*layers, _Residual(channels[-1]), nn.GroupNorm(8, channels[-1]), nn.SiLU())
         self.heads = nn.Linear(channels[-1], len(KINDS) + len(COLORS) + len(VIEWS))

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from dreamkit.evaluate.judge import Judge
 from dreamkit.rendering import Step
-from dreamkit.toybox.dataset import ToyPictures
+from dreamkit.toybox.dataset import ToyPictures, load_pictures, render_once
 from dreamkit.toybox.fit import FitPlan, fit
 
 
@@ -25,11 +25,16 @@ class Accuracy:
     view: float
 
 
-PLAN = FitPlan(steps=2_500, batch=64, rate=2e-3, decay=0.02, averaging=0.995)
+PLAN = FitPlan(steps=900, batch=64, rate=3e-3, warmup=100, decay=0.02, averaging=0.99, save_every=100)
 
 
-def train_judge(pictures: ToyPictures, work: Path, out: Path, plan: FitPlan = PLAN, seed: int = 2) -> Iterator[Step]:
-    """Minimise the cross entropy of kind, colour and view; write half-precision weights to `out`."""
+def train_judge(work: Path, out: Path, plan: FitPlan = PLAN, seed: int = 2, count: int = 28_000) -> Iterator[Step]:
+    """Minimise the cross entropy of kind, colour and view; write half-precision weights to `out`.
+
+    The last thousand of the pictures in `work`, which are rendered where they are missing, are kept for `accuracy`.
+    """
+    yield from render_once(work / "pictures.safetensors", count, seed=1)
+    pictures = load_pictures(work / "pictures.safetensors")
     torch.manual_seed(seed)
     judge = Judge()
 
@@ -42,15 +47,13 @@ def train_judge(pictures: ToyPictures, work: Path, out: Path, plan: FitPlan = PL
             + 0.5 * F.cross_entropy(opinion.view, labels[:, 3], label_smoothing=0.05)
         )
 
-    yield from fit(judge, loss, len(pictures), plan, work / "judge.safetensors", seed)
+    yield from fit(judge, loss, len(pictures) - 1_000, plan, work / "judge.safetensors", seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: value.half() for name, value in judge.state_dict().items()}, out)
 
 
-def roughened(
-    images: Float[Tensor, "batch 64 64 3"], generator: torch.Generator
-) -> Float[Tensor, "batch 64 64 3"]:
-    """Shifted, scaled, blurred, over-saturated and noisy versions: the ways in which distilled assets differ from toys."""
+def roughened(images: Float[Tensor, "batch 64 64 3"], generator: torch.Generator) -> Float[Tensor, "batch 64 64 3"]:
+    """Shifted, scaled, blurred, over-saturated and noisy: the ways in which distilled assets differ from toys."""
     batch = len(images)
 
     def draw(low: float, high: float) -> Float[Tensor, "batch 1 1 1"]:

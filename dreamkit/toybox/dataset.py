@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dreamkit.cameras import Cameras, OrbitSampler
+from dreamkit.rendering import Step
 from dreamkit.toybox.captions import VIEWS, Subject, held_out, sample_subject, view_word
 from dreamkit.toybox.paint import COLORS, PATTERNS
 from dreamkit.toybox.world import KINDS, Look, build, picture
@@ -63,6 +64,18 @@ def render_pictures(count: int, seed: int, processes: int = 2) -> Iterator[ToyPi
     # Spawned, not forked: a forked child of a process that has used OpenMP can hang.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         yield from pool.map(_render_chunk, tasks)
+
+
+def render_once(path: Path, count: int, seed: int, processes: int = 2) -> Iterator[Step]:
+    """Render the pictures into the file `path`, or do nothing where it exists."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    chunks: list[ToyPictures] = []
+    for chunk in render_pictures(count, seed, processes):
+        chunks.append(chunk)
+        yield Step(sum(len(c) for c in chunks), count, 0.0, stage="pictures")
+    save_pictures(joined(chunks), path)
 
 
 def joined(chunks: list[ToyPictures]) -> ToyPictures:

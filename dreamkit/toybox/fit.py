@@ -43,12 +43,17 @@ class FitPlan:
 
 
 def fit(
-    model: nn.Module, loss: Callable[[Tensor, torch.Generator], Tensor], examples: int, plan: FitPlan, path: Path, seed: int
+    model: nn.Module,
+    loss: Callable[[Tensor, torch.Generator], Tensor],
+    examples: int,
+    plan: FitPlan,
+    path: Path,
+    seed: int,
 ) -> Iterator[Step]:
     """Train `model` on random batches of `examples`, and leave the averaged weights in it.
 
     `loss` maps the indices of a batch, and the generator of this step, to a scalar. The run goes on from `path` where
-    that checkpoint exists; batches depend on the seed and the step alone, so a resumed run sees what it would have seen.
+    that checkpoint exists; batches depend on the seed and the step alone, so a resumed run sees what it would have.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.rate, betas=(0.9, 0.99), weight_decay=plan.decay)
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}
@@ -66,7 +71,7 @@ def fit(
         _blend(average, model, min(plan.averaging, (index + 1) / (index + 10)))
         if (index + 1) % plan.save_every == 0 or index + 1 == plan.steps:
             _save(model, optimizer, average, path, index + 1)
-        yield Step(index + 1, plan.steps, float(value), {"rate": plan.rate_at(index)})
+        yield Step(index + 1, plan.steps, float(value.detach()), {"rate": plan.rate_at(index)})
     model.load_state_dict(average)
 
 
@@ -95,5 +100,6 @@ def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[st
     stored = load_checkpoint(path)
     model.load_state_dict(stored.part("model"))
     restore_optimizer(optimizer, stored.part("optimizer"))
-    average.update(stored.part("average"))
+    for name, value in stored.part("average").items():
+        average[name].copy_(value)
     return int(stored.facts["step"])

@@ -1,8 +1,12 @@
-"""The toybox prior's four networks: a Stable Diffusion in miniature, with the same classes and the same folder layout."""
+"""The toybox prior's networks: a Stable Diffusion in miniature, with the same classes and the same folder layout."""
+
+# pyright: reportArgumentType=false
+# diffusers annotates constructor arguments with the types of their defaults (tuple[str] for any tuple of strings).
 
 import json
 import string
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,7 +131,7 @@ def _add_merges(pieces: list[str], merges: list[tuple[str, str]]) -> None:
     word once learnt stays one token.
     """
     while len(pieces) > 1:
-        ranked = [(merges.index(pair), i) for i, pair in enumerate(zip(pieces, pieces[1:], strict=False)) if pair in merges]
+        ranked = [(merges.index(pair), i) for i, pair in enumerate(pairwise(pieces)) if pair in merges]
         if not ranked:
             merges.append((pieces[0], pieces[1]))
             ranked = [(0, 0)]

@@ -81,6 +81,7 @@ def lit(
     matte = albedo * (0.60 + 0.26 * normals[:, 1:2] + 0.16 * facing)
     mirror = 2 * dot(normals, view) * normals - view
     sky = torch.sigmoid(9 * (mirror[:, 1:2] - 0.25))
-    glint = torch.exp(-18 * (1 - dot(mirror, normalize(mirror.new_tensor([[0.0, 1.0, 0.25]])))))
+    lamp = normalize(mirror.new_tensor([0.0, 1.0, 0.25])).expand_as(mirror)
+    glint = torch.exp(-18 * (1 - dot(mirror, lamp)))
     metal = albedo * (0.48 + 0.46 * sky) + 0.6 * glint
     return torch.lerp(matte, metal, shiny).clamp(0, 1)

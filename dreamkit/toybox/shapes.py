@@ -50,9 +50,7 @@ def ring(major: float, minor: float, at: Vector, role: str = "body", turn: Vecto
     return _place(solid, (1, 1, 1), turn, at, role)
 
 
-def turned(
-    profile: Sequence[tuple[float, float]], at: Vector, role: str = "body", turn: Vector = (0, 0, 0)
-) -> Part:
+def turned(profile: Sequence[tuple[float, float]], at: Vector, role: str = "body", turn: Vector = (0, 0, 0)) -> Part:
     """Solid of revolution about Y: `profile` lists (radius, height) from the bottom of the axis to its top."""
     solid = trimesh.creation.revolve(np.array(profile), sections=28)
     # trimesh revolves about Z.

@@ -1,20 +1,23 @@
 """Train the toybox prior from nothing: pictures, autoencoder, denoiser, and the folder that diffusers can load."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportOptionalSubscript=false
+# pyright: reportOperatorIssue=false, reportArgumentType=false
+# diffusers annotates its outputs as unions with tuples, and optional layers that this autoencoder has as optional.
+
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from dreamkit.rendering import Step
-from dreamkit.toybox.captions import VIEWS
-from dreamkit.toybox.dataset import ToyPictures, joined, load_pictures, render_pictures, save_pictures
+from dreamkit.toybox.dataset import ToyPictures, load_pictures, render_once
 from dreamkit.toybox.fit import FitPlan, fit
-from dreamkit.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dreamkit.toybox.networks import Denoiser, new_autoencoder, new_denoiser, new_scheduler_config, write_pipeline
+from dreamkit.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -25,8 +28,8 @@ class PriorPlan:
     """Everything that decides what the trained prior is."""
 
     pictures: int = 28_000
-    autoencoder: FitPlan = FitPlan(steps=1_900, batch=32, rate=2e-3, decay=0.0)
-    denoiser: FitPlan = FitPlan(steps=5_000, batch=32, rate=8e-4)
+    autoencoder: FitPlan = field(default_factory=lambda: FitPlan(steps=1_900, batch=32, rate=2e-3, decay=0.0))
+    denoiser: FitPlan = field(default_factory=lambda: FitPlan(steps=5_200, batch=32, rate=8e-4))
     seed: int = 1
     processes: int = 2
 
@@ -49,10 +52,13 @@ def train_prior(work: Path, out: Path, plan: PriorPlan, device: str = "cpu") -> 
     """
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(plan.seed)  # Network initialisation inside diffusers draws from the global generator.
-    yield from _pictures(work / "pictures.safetensors", plan)
+    yield from render_once(work / "pictures.safetensors", plan.pictures, plan.seed, plan.processes)
     pictures = load_pictures(work / "pictures.safetensors")
-    autoencoder, denoiser = new_autoencoder(), new_denoiser()
-    yield from _staged("autoencoder", fit_autoencoder(autoencoder, pictures.images, plan, work / "autoencoder.safetensors"))
+    autoencoder, denoiser = new_autoencoder().to(device), new_denoiser()
+    denoiser.modules().to(device)
+    yield from _staged(
+        "autoencoder", fit_autoencoder(autoencoder, pictures.images, plan, work / "autoencoder.safetensors")
+    )
     whiten(autoencoder, pictures.images[:2_000])
     latents = _latents(work / "latents.safetensors", autoencoder, pictures)
     yield from _staged("denoiser", fit_denoiser(denoiser, pictures, latents, plan, work / "denoiser.safetensors"))
@@ -69,7 +75,7 @@ def fit_autoencoder(
     """
 
     def loss(batch: Int[Tensor, " batch"], generator: torch.Generator) -> Float[Tensor, ""]:
-        x = to_network(_crops(images[batch], generator))
+        x = to_network(_crops(images[batch], generator)).to(autoencoder.device)
         posterior = autoencoder.encode(x).latent_dist
         restored = autoencoder.decode(posterior.sample(generator)).sample
         return (restored - x).abs().mean() + 2 * (restored - x).square().mean() + 1e-6 * posterior.kl().mean()
@@ -85,7 +91,7 @@ def whiten(autoencoder: "AutoencoderKL", images: UInt8[Tensor, "pictures 64 64 3
     so a pipeline that knows nothing of whitening needs only `scaling_factor = 1`.
     """
     latents = encode_all(autoencoder, images)
-    mean, deviation = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
+    mean, deviation = (v.to(autoencoder.device) for v in (latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))))
     before, after = autoencoder.quant_conv, autoencoder.post_quant_conv
     before.weight[:4] /= deviation[:, None, None, None]
     before.bias[:4] = (before.bias[:4] - mean) / deviation
@@ -95,10 +101,14 @@ def whiten(autoencoder: "AutoencoderKL", images: UInt8[Tensor, "pictures 64 64 3
 
 
 @torch.no_grad()
-def encode_all(autoencoder: "AutoencoderKL", images: UInt8[Tensor, "pictures 64 64 3"]) -> Float[Tensor, "pictures 4 16 16"]:
+def encode_all(
+    autoencoder: "AutoencoderKL", images: UInt8[Tensor, "pictures 64 64 3"]
+) -> Float[Tensor, "pictures 4 16 16"]:
     """Posterior means of the pictures."""
-    chunks = [autoencoder.encode(to_network(chunk)).latent_dist.mean for chunk in images.split(100)]
-    return torch.cat(chunks)
+    device = autoencoder.device
+    return torch.cat(
+        [autoencoder.encode(to_network(part).to(device)).latent_dist.mean.cpu() for part in images.split(100)]
+    )
 
 
 def fit_denoiser(
@@ -114,17 +124,17 @@ def fit_denoiser(
     scheduler = DDPMScheduler.from_config(new_scheduler_config())
     shown = (pictures.labels[:, 4] == 0).nonzero().squeeze(1)
     subjects = [pictures.subject(int(index)) for index in shown]
-    modules = denoiser.modules()
+    modules, device = denoiser.modules(), denoiser.unet.device
 
     def loss(batch: Int[Tensor, " batch"], generator: torch.Generator) -> Float[Tensor, ""]:
         x = latents[shown[batch]]
         drops = torch.rand(len(batch), 3, generator=generator)
-        captions = [_caption(*subjects[int(i)], *drop.tolist()) for i, drop in zip(batch, drops, strict=True)]
+        captions = [_caption(*subjects[int(i)], *drop) for i, drop in zip(batch, drops.tolist(), strict=True)]
         noise = torch.randn(x.shape, generator=generator)
         level = torch.randint(1000, (len(batch),), generator=generator)
-        context = denoiser.text_encoder(denoiser.token_ids(captions))[0]
-        predicted = denoiser.unet(scheduler.add_noise(x, noise, level), level, context).sample
-        return (predicted - noise).square().mean()
+        context = denoiser.text_encoder(denoiser.token_ids(captions).to(device))[0]
+        predicted = denoiser.unet(scheduler.add_noise(x, noise, level).to(device), level.to(device), context).sample
+        return (predicted - noise.to(device)).square().mean()
 
     return fit(modules, loss, len(shown), plan.denoiser, path, plan.seed)
 
@@ -141,20 +151,10 @@ def _crops(images: UInt8[Tensor, "batch 64 64 3"], generator: torch.Generator) -
     return images[:, y : y + 32, x : x + 32]
 
 
-def _caption(subject, view: str, empty: float, no_view: float, no_color: float) -> str:  # noqa: ANN001
+def _caption(subject, view: str, empty: float, no_view: float, no_color: float) -> str:
     if empty < 0.1:
         return ""
     return subject.caption(None if no_view < 0.2 else view, say_color=no_color >= 0.05)
-
-
-def _pictures(path: Path, plan: PriorPlan) -> Iterator[Step]:
-    if path.exists():
-        return
-    chunks: list[ToyPictures] = []
-    for chunk in render_pictures(plan.pictures, plan.seed, plan.processes):
-        chunks.append(chunk)
-        yield Step(sum(len(c) for c in chunks), plan.pictures, 0.0, stage="pictures")
-    save_pictures(joined(chunks), path)
 
 
 def _latents(path: Path, autoencoder: "AutoencoderKL", pictures: ToyPictures) -> Float[Tensor, "pictures 4 16 16"]:

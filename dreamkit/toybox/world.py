@@ -6,6 +6,7 @@ Because the world is ours, its ground truth is: `build` gives the exact surface 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import cast
 
 import torch
 import trimesh
@@ -21,14 +22,15 @@ from dreamkit.toybox.shapes import Part
 from dreamkit.vectors import normalize
 
 KINDS: dict[str, Callable[[], list[Part]]] = {
-    name: builder
+    name: cast("Callable[[], list[Part]]", builder)
     for room in (creatures, vehicles, things)
     for name, builder in vars(room).items()
     if callable(builder) and getattr(builder, "__module__", None) == room.__name__ and not name.startswith("_")
 }
 "Name of each kind of object and the function that builds its parts."
 
-FRONTED = tuple(name for name in KINDS if KINDS[name].__module__ == creatures.__name__) + (
+FRONTED = (
+    *(name for name in KINDS if KINDS[name].__module__ == creatures.__name__),
     "car", "bus", "train", "airplane", "house", "chair", "television", "clock",
 )  # fmt: skip
 "Kinds whose front nobody could mistake; Janus faces are counted on these."

@@ -95,7 +95,13 @@ class Run:
 
 
 def train(
-    scene: Scene, distiller: Distiller, plan: TrainingPlan, *, seed: int = 0, path: Path | None = None, resume: bool = False
+    scene: Scene,
+    distiller: Distiller,
+    plan: TrainingPlan,
+    *,
+    seed: int = 0,
+    path: Path | None = None,
+    resume: bool = False,
 ) -> Iterator[Step]:
     """Optimise `scene` in place, and yield a `Step` after each optimiser step.
 
