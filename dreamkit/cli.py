@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -159,17 +159,17 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:
+            _fail(str(error))
         place = f" ({error.filename})" if error.filename else ""
-        reason = error.strerror or str(error)
-        _fail(f"{reason}{place}. Nothing that was saved before is lost; mend it and run the command with --resume.")
+        _fail(f"{error.strerror}{place}. What was saved before is safe: mend this, and the same command with --resume "
+              "goes on.")  # fmt: skip
     except (ValueError, ArithmeticError) as error:
         _fail(str(error))
 
 
-def _fail(message: str) -> None:
-    _console.print(f"[red]error[/]: {message}", markup=True, soft_wrap=True) if "[" not in message else _console.print(
-        "error: " + message, markup=False, soft_wrap=True
-    )
+def _fail(message: str) -> NoReturn:
+    _console.print(f"error: {message}", markup=False, soft_wrap=True, style="red")
     raise typer.Exit(2)
 
 

@@ -58,11 +58,11 @@ def assess_runs(folders: Sequence[Path]) -> Table:
 
     Raises FileNotFoundError for a folder without an asset, ValueError for a prompt from outside the toy world.
     """
+    prompts = [load_recipe(str(folder / "recipe.toml")).prompt.text for folder in folders]
     judge = load_judge()
     table = Table("run", "prompt", *_COLUMNS, title="the judge, over eight views of asset.glb")
     found: list[Assessment] = []
-    for folder in folders:
-        prompt = load_recipe(str(folder / "recipe.toml")).prompt.text
+    for folder, prompt in zip(folders, prompts, strict=True):
         found.append(assess(folder / "asset.glb", parse(prompt), judge))
         write_metrics(folder, {**found[-1].entries()})
         table.add_row(folder.name, prompt, *[_number(getattr(found[-1], name)) for name in _COLUMNS])

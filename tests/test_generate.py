@@ -125,7 +125,7 @@ def test_export_again_with_fewer_faces(finished: Path) -> None:
         (["generate", "a red mug", "--prior", "nobody/nothing"], ["nobody/nothing", "local folder"]),
         (["generate", "a red mug", "--prior", "stabilityai/stable-diffusion-2-1"], ["sd21"]),
         (["generate", "a red dragon"], ["dragon", "--prior"]),
-        (["generate", "a red bare"], ["'bear'"]),
+        (["generate", "a red mugg"], ["'mug'"]),
         (["export", "no/such/run"], ["no file"]),
         (["evaluate", "no/such/run"], ["no file"]),
         (["cite", "nothing"], ["toybox"]),
