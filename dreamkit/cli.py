@@ -84,15 +84,16 @@ def train_prior(
     pictures: Annotated[int | None, typer.Option(min=100, help="Pictures to render.")] = None,
     autoencoder_steps: Annotated[int | None, typer.Option(min=1)] = None,
     denoiser_steps: Annotated[int | None, typer.Option(min=1)] = None,
+    begin: Annotated[Path | None, typer.Option(help="A prior whose weights to start from.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
 ) -> None:
-    """Train the small diffusion prior from nothing; stop it at will, the same command goes on."""
+    """Train the small diffusion prior; stop it at will, the same command goes on."""
     from dreamkit.toybox.train import planned
     from dreamkit.toybox.train import train_prior as run
 
     with _explained():
         plan = planned(pictures, autoencoder_steps, denoiser_steps)
-        _show(run(work, out, plan, device=_device(device)), work)
+        _show(run(work, out, plan, _device(device), begin), work)
         _console.print(f"[green]done[/]: use it with --prior {out}")
 
 

@@ -161,3 +161,18 @@ def test_a_fit_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path) ->
     run(resumed, tmp_path / "b.safetensors", 99)
     assert torch.equal(whole.weight, resumed.weight)
     assert averaged_weights(tmp_path / "b.safetensors")[1] == 8
+
+
+def test_a_prior_can_be_trained_on_from_its_folder(tmp_path: Path) -> None:
+    """Writing in half precision and reading back changes weights by rounding only."""
+    from dreamkit.toybox.networks import new_autoencoder, new_denoiser, read_pipeline, write_pipeline
+
+    torch.manual_seed(0)
+    autoencoder, denoiser = new_autoencoder(), new_denoiser()
+    kept = {name: value.clone() for name, value in denoiser.modules().state_dict().items()}
+    write_pipeline(tmp_path, autoencoder, denoiser)
+    again, fresh = new_autoencoder(), new_denoiser()
+    read_pipeline(tmp_path, again, fresh)
+    for name, value in fresh.modules().state_dict().items():
+        # Half precision keeps 11 bits: relative error 5e-4.
+        assert torch.allclose(value.float(), kept[name].float(), rtol=1e-3, atol=1e-6), name

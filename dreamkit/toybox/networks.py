@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from dreamkit.toybox.captions import VIEWS, vocabulary
@@ -105,6 +106,7 @@ def new_scheduler_config() -> dict[str, str | int | float | bool]:
         "beta_schedule": "scaled_linear",
         "prediction_type": "epsilon",
         "clip_sample": False,
+        "steps_offset": 1,
     }
 
 
@@ -137,6 +139,16 @@ def _add_merges(pieces: list[str], merges: list[tuple[str, str]]) -> None:
             ranked = [(0, 0)]
         first = min(ranked)[1]
         pieces[first : first + 2] = ["".join(pieces[first : first + 2])]
+
+
+def read_pipeline(folder: Path, autoencoder: "AutoencoderKL", denoiser: Denoiser) -> None:
+    """Put the weights of a prior that `write_pipeline` wrote into the networks.
+
+    Raises FileNotFoundError where a file is missing, RuntimeError where the networks have other shapes.
+    """
+    autoencoder.load_state_dict(load_file(folder / "vae" / "diffusion_pytorch_model.safetensors"))
+    denoiser.unet.load_state_dict(load_file(folder / "unet" / "diffusion_pytorch_model.safetensors"))
+    denoiser.text_encoder.load_state_dict(load_file(folder / "text_encoder" / "model.safetensors"))
 
 
 def write_pipeline(folder: Path, autoencoder: "AutoencoderKL", denoiser: Denoiser) -> None:

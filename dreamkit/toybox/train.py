@@ -16,7 +16,14 @@ from torch import Tensor
 from dreamkit.rendering import Step
 from dreamkit.toybox.dataset import ToyPictures, load_pictures, render_once
 from dreamkit.toybox.fit import FitPlan, fit
-from dreamkit.toybox.networks import Denoiser, new_autoencoder, new_denoiser, new_scheduler_config, write_pipeline
+from dreamkit.toybox.networks import (
+    Denoiser,
+    new_autoencoder,
+    new_denoiser,
+    new_scheduler_config,
+    read_pipeline,
+    write_pipeline,
+)
 from dreamkit.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
@@ -45,9 +52,12 @@ def planned(pictures: int | None, autoencoder_steps: int | None, denoiser_steps:
     )
 
 
-def train_prior(work: Path, out: Path, plan: PriorPlan, device: str = "cpu") -> Iterator[Step]:
+def train_prior(
+    work: Path, out: Path, plan: PriorPlan, device: str = "cpu", begin: Path | None = None
+) -> Iterator[Step]:
     """Render, train both networks, write the prior to `out`; every stage goes on from what it finds in `work`.
 
+    `begin` is the folder of a prior whose weights the networks start from, instead of random ones.
     Steps carry the stage's name. Raises OSError where a folder cannot be written.
     """
     work.mkdir(parents=True, exist_ok=True)
@@ -56,6 +66,8 @@ def train_prior(work: Path, out: Path, plan: PriorPlan, device: str = "cpu") -> 
     pictures = load_pictures(work / "pictures.safetensors")
     autoencoder, denoiser = new_autoencoder().to(device), new_denoiser()
     denoiser.modules().to(device)
+    if begin is not None:
+        read_pipeline(begin, autoencoder, denoiser)
     yield from _staged(
         "autoencoder", fit_autoencoder(autoencoder, pictures.images, plan, work / "autoencoder.safetensors")
     )
