@@ -4,7 +4,6 @@ The constructors are the configuration, so there is nothing to keep in step with
 parameter does, its default is the parameter's, and a misspelt name is told the nearest one.
 """
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -17,10 +16,13 @@ from typing import Any
 
 from torch import nn
 
+from dreamkit.names import did_you_mean
+
 Plain = str | int | float | bool | list["Plain"] | dict[str, "Plain"]
 "What TOML can say."
 
 
+QUOTES = "'\""
 _WORDS = {float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
 
 
@@ -101,9 +103,7 @@ def plain(value: Any) -> Any:
 
 def unknown(given: str, known: Sequence[str]) -> str:
     """Say that a name is unknown, which are known, and which of them was probably meant."""
-    near = difflib.get_close_matches(given.strip("'\""), known, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown name {given}.{hint} Known: {', '.join(known)}"
+    return f"unknown name {given}{did_you_mean(given.strip(QUOTES), known)} Known: {', '.join(known)}"
 
 
 def _arguments(place: str, cls: type, table: Mapping[str, Plain]) -> dict[str, Any]:

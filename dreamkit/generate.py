@@ -1,6 +1,7 @@
 """`generate`: a prompt in, a folder with an asset out."""
 
 import json
+import math
 import resource
 import sys
 import time
@@ -51,7 +52,9 @@ class RunLog:
     def step(self, step: Step) -> None:
         """Append what a step says, where it says more than that time has passed."""
         if step.note or step.stage != "optimise" or step.index % 10 == 0:
-            entry = {"stage": step.stage, "step": step.index, "loss": step.loss, **step.metrics}
+            # JSON has no NaN; a step that was rolled back says what happened in its note.
+            loss = step.loss if math.isfinite(step.loss) else None
+            entry = {"stage": step.stage, "step": step.index, "loss": loss, **step.metrics}
             self.write({**entry, "note": step.note} if step.note else entry)
 
 

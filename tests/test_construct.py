@@ -48,8 +48,8 @@ def test_modules_are_made_anew_by_every_build() -> None:
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"type": "sdss"}, ["guidance.type", "'sdss'", "Did you mean 'sds'"]),
-        ({"type": "sds", "wieghting": "sds"}, ["wieghting", "Did you mean 'weighting'"]),
+        ({"type": "sdss"}, ["guidance.type", "'sdss'", "did you mean 'sds'"]),
+        ({"type": "sds", "wieghting": "sds"}, ["wieghting", "did you mean 'weighting'"]),
         ({"type": "sds", "weighting": 3}, ["guidance.weighting", "expected a text", "3"]),
         ({"type": "sds", "weighting": "nothing"}, ["nothing"]),
         ({}, ["guidance.type"]),

@@ -63,3 +63,9 @@ def test_a_renamed_file_is_not_mistaken_for_another_prompt(tmp_path: Path) -> No
     path.rename(cache._path("a mug"))
     with pytest.raises(ValueError, match="another prompt"):
         cache.get("a mug")
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.warns(UserWarning, match="DREAMKIT_CACHE"):
+        EmbeddingCache(tmp_path / "file" / "folder").put("a", Conditioning(torch.zeros(1, 2, 3)))

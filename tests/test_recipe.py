@@ -36,8 +36,8 @@ def test_settings_overrule_the_file() -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("training.stesp=3", "Did you mean 'steps'"),
-        ("guidence.type='sds'", "Did you mean 'guidance'"),
+        ("training.stesp=3", "did you mean 'steps'"),
+        ("guidence.type='sds'", "did you mean 'guidance'"),
         ("training", "expected key=value"),
         ("training.steps=0", "steps >= 1"),
         ("seed.x=3", "is a value, not a section"),
@@ -49,7 +49,7 @@ def test_bad_settings_are_explained(setting: str, words: str) -> None:
 
 
 def test_unknown_recipes_get_the_nearest_name() -> None:
-    with pytest.raises(RecipeError, match="Did you mean 'toybox'"):
+    with pytest.raises(RecipeError, match="did you mean 'toybox'"):
         load_recipe("toybx")
 
 

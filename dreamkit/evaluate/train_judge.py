@@ -25,7 +25,7 @@ class Accuracy:
     view: float
 
 
-PLAN = FitPlan(steps=900, batch=64, rate=3e-3, warmup=100, decay=0.02, averaging=0.99, save_every=100)
+PLAN = FitPlan(steps=2_000, batch=64, rate=3e-3, warmup=100, decay=0.02, averaging=0.99, save_every=100)
 
 
 def train_judge(work: Path, out: Path, plan: FitPlan = PLAN, seed: int = 2, count: int = 28_000) -> Iterator[Step]:

@@ -3,7 +3,7 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dreamkit.priors.nearest import did_you_mean
+from dreamkit.names import did_you_mean
 from dreamkit.priors.schedule import NoiseSchedule
 
 FORMULAS = {

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dreamkit.cameras import Cameras
-from dreamkit.representations.choices import check_choice
+from dreamkit.names import check_choice
 from dreamkit.vectors import normalize
 
 SAMPLERS = ("dreamfusion", "magic3d")

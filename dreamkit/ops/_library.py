@@ -8,13 +8,14 @@ import os
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from types import ModuleType
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from dreamkit.names import check_choice
 
 OPS = ("hash_encode", "march", "composite")
 "The ops that have a native implementation."
@@ -42,10 +43,10 @@ def backends(device: torch.device | str = "cpu") -> list[Backend]:
 
 def backend_of(op: str, device: torch.device) -> Backend:
     """The backend of one op; raises `ValueError` for an unknown op or an unknown `DREAMKIT_BACKEND`."""
-    _require_known("op", op, OPS)
+    check_choice("op", op, OPS)
     forced = os.environ.get("DREAMKIT_BACKEND", "")
     if forced:
-        _require_known("DREAMKIT_BACKEND", forced, _CHOICES)
+        check_choice("DREAMKIT_BACKEND", forced, _CHOICES)
     if forced == "reference":
         return Backend(op, "reference", "DREAMKIT_BACKEND=reference")
     obstacle = _obstacle(op, device)
@@ -118,9 +119,3 @@ def _warn_once() -> None:
         RuntimeWarning,
         stacklevel=4,
     )
-
-
-def _require_known(what: str, name: str, known: tuple[str, ...]) -> None:
-    if name not in known:
-        nearest = get_close_matches(name, known, n=1, cutoff=0)
-        raise ValueError(f"{what} {name!r} is unknown; expected one of {', '.join(known)} (nearest: {nearest[0]})")

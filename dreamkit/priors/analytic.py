@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dreamkit.names import did_you_mean
 from dreamkit.priors import schedule as noise_schedules
 from dreamkit.priors.base import AbstractPrior, Conditioning
 from dreamkit.priors.draws import Source, normal
-from dreamkit.priors.nearest import did_you_mean
 from dreamkit.priors.schedule import NoiseSchedule
 
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,20 @@ class EmbeddingCache:
         return Conditioning(parts["tokens"], parts.get("pooled"), parts.get("time_ids"))
 
     def put(self, prompt: str, row: Conditioning) -> None:
-        """Write one row; whole or not at all, as several runs may share the cache."""
+        """Write one row; whole or not at all, as several runs may share the cache.
+
+        A cache that cannot be written costs time and nothing else, so that is a warning.
+        """
+        try:
+            self._write(prompt, row)
+        except OSError as error:
+            warnings.warn(
+                f"cannot write the embedding cache {self.folder} ({error}), so prompts are embedded anew in each run; "
+                "set DREAMKIT_CACHE to a folder that can be written",
+                stacklevel=2,
+            )
+
+    def _write(self, prompt: str, row: Conditioning) -> None:
         parts = {"tokens": row.tokens, "pooled": row.pooled, "time_ids": row.time_ids}
         tensors = {name: part.detach().cpu().contiguous() for name, part in parts.items() if part is not None}
         self.folder.mkdir(parents=True, exist_ok=True)

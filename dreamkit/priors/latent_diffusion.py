@@ -10,12 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamkit.names import did_you_mean
 from dreamkit.priors import schedule as noise_schedules
 from dreamkit.priors.base import AbstractPrior, Conditioning
 from dreamkit.priors.cache import embedding_cache
 from dreamkit.priors.draws import Source, normal
 from dreamkit.priors.locate import locate, variant
-from dreamkit.priors.nearest import did_you_mean
 from dreamkit.priors.prediction import check_kind, to_noise
 from dreamkit.priors.text import PARTS, encode_prompts
 from dreamkit.priors.vocabulary import Vocabulary

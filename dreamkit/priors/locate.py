@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dreamkit.priors.nearest import did_you_mean
+from dreamkit.names import did_you_mean
 
 # The original repositories of Stable Diffusion 1.5 (runwayml) and 2.x (stabilityai) have been withdrawn from the hub;
 # these are the copies that the community keeps.

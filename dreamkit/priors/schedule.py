@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dreamkit.priors.nearest import did_you_mean
+from dreamkit.names import did_you_mean
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -54,7 +55,22 @@ def _load_encoder(folder: Path, suffix: str) -> nn.Module:
 
     part = f"text_encoder{suffix}"
     kind = CLIPTextModelWithProjection if suffix else CLIPTextModel
-    return kind.from_pretrained(folder / part, use_safetensors=True, variant=variant(folder, part, half=False))
+    with _quiet():
+        return kind.from_pretrained(folder / part, use_safetensors=True, variant=variant(folder, part, half=False))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar for a file that is read in a moment; whoever reads `Step`s draws their own."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _tokenize(folder: Path, suffix: str, prompts: Sequence[str]) -> Int[Tensor, "prompts tokens"]:

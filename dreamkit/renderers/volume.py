@@ -11,6 +11,7 @@ from dreamkit.cameras import Cameras
 from dreamkit.materials.backgrounds import AbstractBackground
 from dreamkit.materials.base import AbstractMaterial, ShadingPoints
 from dreamkit.materials.lights import Lights
+from dreamkit.names import check_choice
 from dreamkit.ops.composite import composite
 from dreamkit.ops.march import PackedSamples, march
 from dreamkit.renderers.base import AbstractRenderer
@@ -18,7 +19,6 @@ from dreamkit.renderers.occupancy import OccupancyGrid
 from dreamkit.renderers.packing import keep, resample
 from dreamkit.rendering import RaySamples, Rendering
 from dreamkit.representations.base import NORMAL_MODES, AbstractField
-from dreamkit.representations.choices import check_choice
 
 OPAQUE = 1e-4
 "A ray ends where less than this share of its light is left."

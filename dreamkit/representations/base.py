@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.representations.choices import check_choice
+from dreamkit.names import check_choice
 from dreamkit.vectors import normalize
 
 NORMAL_MODES = ("analytic", "forward", "central")

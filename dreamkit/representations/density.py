@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dreamkit.representations.choices import check_choice
+from dreamkit.names import check_choice
 
 GRADIENT_CEILING = 15.0
 "Above this pre-activation, the slope of `trunc_exp` stops growing (float16 overflows at 11, float32 at 88)."

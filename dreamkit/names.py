@@ -1,0 +1,16 @@
+"""Names that a person may choose from, and what to say when the name is not among them."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """The end of a sentence: `"; did you mean 'x'?"` with the known name nearest to `given`, or "." if none is near."""
+    matches = difflib.get_close_matches(given.lower(), list(known), n=1, cutoff=0.4)
+    return f"; did you mean {matches[0]!r}?" if matches else "."
+
+
+def check_choice(what: str, given: str, known: Sequence[str]) -> None:
+    """Raise ValueError unless `given` is one of `known`; the message lists them and proposes the nearest."""
+    if given not in known:
+        raise ValueError(f"unknown {what} {given!r}: known are {', '.join(known)}{did_you_mean(given, known)}")
