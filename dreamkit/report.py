@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean
 
 import torch
+from rich.markup import escape
 from rich.table import Table
 
 from dreamkit.evaluate.asset import Assessment, assess
@@ -46,7 +47,7 @@ def doctor_tables() -> list[Table]:
     machine.add_row("cuda", torch.cuda.get_device_name() if torch.cuda.is_available() else "no device")
     packages = Table("package", "version", "what for", title="packages")
     for name, purpose in _PACKAGES.items():
-        packages.add_row(name, _version(name), purpose)
+        packages.add_row(name, _version(name), escape(purpose))  # [app] is no style
     ops = Table("op", "backend", "why", title="ops on " + ("cuda" if torch.cuda.is_available() else "cpu"))
     for backend in _library.backends("cuda" if torch.cuda.is_available() else "cpu"):
         ops.add_row(backend.op, backend.backend, backend.reason)
