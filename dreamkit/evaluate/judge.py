@@ -16,7 +16,9 @@ from dreamkit.toybox.captions import VIEWS, Subject
 from dreamkit.toybox.paint import COLORS
 from dreamkit.toybox.world import FRONTED, KINDS
 
-WEIGHTS = Path(__file__).parents[2] / "assets" / "judge" / "judge.safetensors"
+_PLACES = [root / "assets" / "judge" / "judge.safetensors" for root in Path(__file__).resolve().parents[1:3]]
+WEIGHTS = next((place for place in _PLACES if place.is_file()), _PLACES[-1])
+"Inside an installed package, or beside the package in a clone."
 
 
 @dataclass(frozen=True)
