@@ -25,7 +25,7 @@ class Accuracy:
     view: float
 
 
-PLAN = FitPlan(steps=2_000, batch=64, rate=3e-3, warmup=100, decay=0.02, averaging=0.99, save_every=100)
+PLAN = FitPlan(steps=5_000, batch=64, rate=3e-3, warmup=100, decay=0.02, averaging=0.99, save_every=100)
 
 
 def train_judge(work: Path, out: Path, plan: FitPlan = PLAN, seed: int = 2, count: int = 28_000) -> Iterator[Step]:
@@ -44,7 +44,7 @@ def train_judge(work: Path, out: Path, plan: FitPlan = PLAN, seed: int = 2, coun
         return (
             F.cross_entropy(opinion.kind, labels[:, 0], label_smoothing=0.05)
             + F.cross_entropy(opinion.color, labels[:, 1], label_smoothing=0.05)
-            + 0.5 * F.cross_entropy(opinion.view, labels[:, 3], label_smoothing=0.05)
+            + F.cross_entropy(opinion.view, labels[:, 3], label_smoothing=0.05)
         )
 
     yield from fit(judge, loss, len(pictures) - 1_000, plan, work / "judge.safetensors", seed)
