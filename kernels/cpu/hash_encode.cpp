@@ -12,8 +12,8 @@
 namespace dreamkit::DREAMKIT_VARIANT {
 namespace {
 
-constexpr int kOwnChunk = 8192;       // points that one thread takes through all levels
-constexpr int kSharedChunk = 131072;  // points of which every thread takes all, through its own levels
+constexpr int kOwnChunk = 8192;      // points that one thread takes through all levels
+constexpr int kSharedChunk = 32768;  // points of which every thread takes all, through its own levels
 
 // Points in a row: as many as fit into the memory that is there for their planes.
 template <int F, class real>
@@ -152,13 +152,21 @@ void encode(const Encoding<real>& e, real* encoded, Launch launch) {
     });
 }
 
+// Few enough that their planes stay in the last cache, but so many that it pays to fetch a level that does not.
+template <class real>
+int shared_chunk(const Encoding<real>& e) {
+    uint32_t largest = 0;
+    for (int l = 0; l < e.active; ++l) largest = std::max(largest, e.pyramid.level[l].size);
+    return static_cast<int>(std::min<int64_t>(e.count, std::max<int64_t>(kSharedChunk, largest / 4)));
+}
+
 // `gradient` arrives filled with zeros.
 template <class real>
 void table_gradient(const Encoding<real>& e, const real* cotangent, real* gradient, Launch launch) {
     if (e.active == 0) return;
     // Two tasks a thread at least, so that dense levels (cheap) and hashed ones balance.
     const int shards = launch.threads == 1 ? 1 : (2 * launch.threads + e.active - 1) / e.active;
-    const int most = static_cast<int>(std::min<int64_t>(e.count, kSharedChunk));
+    const int most = shared_chunk(e);
     specialised(e, [&](auto features, auto directed) {
         Chunk<features, real> chunk(e, most);
         for (int64_t begin = 0; begin < e.count; begin += most) {
