@@ -26,7 +26,7 @@ from dreamkit.priors.shaping import AbstractShaping
 from dreamkit.recipe_file import read_table
 from dreamkit.renderers.base import AbstractRenderer
 from dreamkit.renderers.scene import Scene
-from dreamkit.representations.base import AbstractField
+from dreamkit.representations.base import AbstractShape
 from dreamkit.schedules import Schedule
 from dreamkit.training.plan import TrainingPlan
 
@@ -65,7 +65,7 @@ class EditPlan:
 
 _SPECS: dict[str, type] = {
     "prior": AbstractPrior,
-    "shape": AbstractField,
+    "shape": AbstractShape,
     "material": AbstractMaterial,
     "background": AbstractBackground,
     "renderer": AbstractRenderer,

@@ -13,7 +13,7 @@ from dreamkit.evaluate.fidelity import Fidelity, held_out_cameras, measure_fidel
 from dreamkit.export.bake import bake, composite_inwards
 from dreamkit.export.clean import clean_surface
 from dreamkit.export.gltf import write_glb
-from dreamkit.export.isosurface import extract_surface, sample_density
+from dreamkit.export.isosurface import EmptySurface, extract_surface, sample_density
 from dreamkit.export.level import find_level, select_views
 from dreamkit.export.obj import write_obj
 from dreamkit.export.refine import refine_texture
@@ -23,7 +23,7 @@ from dreamkit.mesh import Mesh
 from dreamkit.renderers.scene import Scene
 from dreamkit.renderers.surface import render_surface
 from dreamkit.rendering import Rendering, Step
-from dreamkit.representations.base import AbstractField
+from dreamkit.representations.base import AbstractSurface, AbstractVolume
 
 _STAGES = 6
 
@@ -60,25 +60,17 @@ def export_asset(scene: Scene, folder: Path, plan: ExportPlan, name: str = "asse
     """Write `NAME.glb`, `NAME.obj` (+ .mtl, .png), `preview.png` and `turntable.mp4`; returns an ExportReport.
 
     The report is the generator's return value (`report = yield from export_asset(...)`). Raises EmptySurface where the
-    scene holds nothing, TypeError for shapes that are not fields, OSError where a file cannot be written.
+    scene holds nothing, TypeError for shapes that are neither volumes nor surfaces, OSError where a file cannot be
+    written.
     """
-    field = scene.shape
-    if not isinstance(field, AbstractField):
-        raise TypeError(f"only fields can be turned into a mesh so far; got {type(field).__name__}")
     scene.eval()
     with torch.no_grad():
         yield _stage(1, "render the views that the mesh must match")
-        cameras = _fitting_cameras().to(field.density(torch.zeros(1, 3)).device)
+        cameras = _fitting_cameras().to(next(scene.parameters()).device)
         views = scene.render(cameras)
         yield _stage(2, "find the surface")
-        half = torch.full((3,), float(field.radius), device=cameras.pose.device)
-        level = plan.level
-        if not level:
-            grid, some = sample_density(field.density, -half, half, 48), slice(0, None, 2)
-            behind = _behind(scene, cameras)[some]
-            level = find_level(grid, select_views(views, some), cameras[some], behind).density
-        surface = extract_surface(field.density, level, field.radius, fine=plan.grid, device=half.device)
-        yield _stage(3, f"clean and unwrap (density level {level:.1f})")
+        surface, level = _surface(scene, views, cameras, plan)
+        yield _stage(3, "clean and unwrap" + (f" (density level {level:.1f})" if level else ""))
         bare = clean_surface(surface, plan.faces, plan.smoothing)
         mesh = unwrap(bare, plan.texture)
         yield _stage(4, f"bake the texture of {len(mesh.faces)} faces")
@@ -102,14 +94,32 @@ def write_previews(mesh: Mesh, folder: Path, plan: ExportPlan) -> None:
         write_video(render_surface(mesh, turn).color, folder / "turntable.mp4", rate=plan.frames // 2 or 1)
 
 
+def _surface(scene: Scene, views: Rendering, cameras: Cameras, plan: ExportPlan) -> tuple[Mesh, float]:
+    """The bare surface of the scene's shape, and the density level at which it was cut (0 for a mesh)."""
+    shape = scene.shape
+    if isinstance(shape, AbstractSurface):
+        mesh = shape.mesh()
+        if not len(mesh.faces):
+            raise EmptySurface("the scene's mesh has no faces; train longer, or start from a larger shape")
+        return mesh, 0.0
+    if not isinstance(shape, AbstractVolume):
+        raise TypeError(f"only volumes and surfaces can be exported as a mesh; got {type(shape).__name__}")
+    half = torch.full((3,), float(shape.radius), device=cameras.pose.device)
+    level = plan.level
+    if not level:
+        grid, some = sample_density(shape.density, -half, half, 48), slice(0, None, 2)
+        behind = _behind(scene, cameras)[some]
+        level = find_level(grid, select_views(views, some), cameras[some], behind).density
+    return extract_surface(shape.density, level, shape.radius, fine=plan.grid, device=half.device), level
+
+
 def _textured(scene: Scene, mesh: Mesh, views: Rendering, cameras: Cameras, plan: ExportPlan) -> Mesh:
-    field = scene.shape
-    assert isinstance(field, AbstractField)
-
     def color(points: Float[Tensor, "points 3"], normals: Float[Tensor, "points 3"]) -> Float[Tensor, "points 3"]:
-        return scene.material.base_color(field.features(points))
+        return scene.material.base_color(scene.shape.features(points))
 
-    mesh = bake(mesh, composite_inwards(field.density, color), plan.texture)
+    shape = scene.shape
+    seen = composite_inwards(shape.density, color) if isinstance(shape, AbstractVolume) else color
+    mesh = bake(mesh, seen, plan.texture)
     if plan.refine:
         mesh = refine_texture(mesh, views, cameras, _behind(scene, cameras), plan.refine)
     # A material that was shaded in training has learnt its colour without light, so viewers must light it.

@@ -1,9 +1,5 @@
 """A scene: a shape, how its surface looks, what is behind it, and the renderer that fits them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import chain
-
 import torch
 from torch import nn
 
@@ -14,15 +10,7 @@ from dreamkit.materials.unlit import Unlit
 from dreamkit.renderers.base import AbstractRenderer
 from dreamkit.renderers.volume import VolumeRenderer
 from dreamkit.rendering import Rendering
-from dreamkit.representations.base import AbstractField
-
-
-@dataclass(frozen=True)
-class ParameterGroup:
-    """Parameters that share a learning rate."""
-
-    name: str
-    parameters: tuple[nn.Parameter, ...]
+from dreamkit.representations.base import AbstractShape, ParameterGroup
 
 
 class Scene(nn.Module):
@@ -34,7 +22,7 @@ class Scene(nn.Module):
 
     def __init__(
         self,
-        shape: AbstractField,
+        shape: AbstractShape,
         material: AbstractMaterial | None = None,
         background: AbstractBackground | None = None,
         renderer: AbstractRenderer | None = None,
@@ -78,14 +66,8 @@ class Scene(nn.Module):
         self.renderer.update(self.shape, progress, step, generator)
 
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
-        """The parameters as "encoding", "networks" and "background", each exactly once; empty groups are left out."""
-        groups = (
-            _group("encoding", self.shape.encoding_parameters()),
-            _group("networks", chain(self.shape.network_parameters(), self.material.parameters())),
-            _group("background", self.background.parameters()),
-        )
-        return tuple(group for group in groups if group.parameters)
-
-
-def _group(name: str, parameters: Iterator[nn.Parameter]) -> ParameterGroup:
-    return ParameterGroup(name, tuple(parameters))
+        """The shape's groups, the material among "networks", and "background"; each parameter exactly once."""
+        groups = {group.name: group.parameters for group in self.shape.parameter_groups()}
+        groups["networks"] = (*groups.get("networks", ()), *self.material.parameters())
+        groups["background"] = tuple(self.background.parameters())
+        return tuple(ParameterGroup(name, parameters) for name, parameters in groups.items() if parameters)

@@ -1,4 +1,4 @@
-"""What every field is: density and features at points of space, and the normals that follow from the density."""
+"""What every shape is, and what every field is: density and features at points, and the normals that follow."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dreamkit.mesh import Mesh
 from dreamkit.names import check_choice
 from dreamkit.vectors import normalize
 
@@ -26,18 +27,56 @@ class FieldValues:
     "Unit outward normal, where it was asked for; zero where the density is flat."
 
 
-class AbstractField(nn.Module, ABC):
-    """Density and material features over the cube [-radius, radius]^3.
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that share a learning rate, `training.rates.NAME`."""
 
-    A field is an encoding that both heads share: `encode` then `decode_density` and `decode_features`. There is no
-    hidden step number: `progress`, the share of the run that is done in [0, 1], is an argument wherever a field
-    changes over a run (1, the finished field, by default).
+    name: str
+    parameters: tuple[nn.Parameter, ...]
+
+
+class AbstractShape(nn.Module, ABC):
+    """What is where: the part of a scene that a converter can exchange. A scene fits the ball of `radius`.
+
+    There is no hidden step number: `progress`, the share of the run that is done in [0, 1], is an argument wherever a
+    shape changes over a run (1, the finished shape, by default).
     """
 
     radius: float
-    "Half the edge of the cube, in scene units."
+    "Half the edge of the cube that holds the shape, in scene units."
     channels: int
     "Number of feature channels; must equal the material's."
+
+    @abstractmethod
+    def features(self, points: Float[Tensor, "points 3"], progress: float = 1.0) -> Float[Tensor, "points channels"]:
+        """Raw material channels at the points: what a texture is baked from."""
+
+    @abstractmethod
+    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
+        """Every parameter exactly once, grouped by the learning rate that it wants."""
+
+
+class AbstractVolume(AbstractShape):
+    """A shape whose opacity can be asked for anywhere: fields, and clouds of Gaussians."""
+
+    @abstractmethod
+    def density(self, points: Float[Tensor, "points 3"], progress: float = 1.0) -> Float[Tensor, " points"]:
+        """Density sigma(x) per scene unit, at least 0."""
+
+
+class AbstractSurface(AbstractShape):
+    """A shape that is a triangle mesh at every moment, differentiable in its parameters."""
+
+    @abstractmethod
+    def mesh(self, progress: float = 1.0) -> Mesh:
+        """The surface as it stands: vertices (with their graph) and faces, without texture."""
+
+
+class AbstractField(AbstractVolume):
+    """Density and material features over the cube [-radius, radius]^3.
+
+    A field is an encoding that both heads share: `encode` then `decode_density` and `decode_features`.
+    """
 
     @abstractmethod
     def encode(self, points: Float[Tensor, "points 3"], progress: float = 1.0) -> Float[Tensor, "points width"]:
@@ -64,6 +103,14 @@ class AbstractField(nn.Module, ABC):
     @abstractmethod
     def network_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that every point uses (the heads)."""
+
+    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
+        """ "encoding" and "networks"; a group without parameters is left out."""
+        groups = (
+            ParameterGroup("encoding", tuple(self.encoding_parameters())),
+            ParameterGroup("networks", tuple(self.network_parameters())),
+        )
+        return tuple(group for group in groups if group.parameters)
 
     def density(self, points: Float[Tensor, "points 3"], progress: float = 1.0) -> Float[Tensor, " points"]:
         """Density sigma(x) per scene unit."""
