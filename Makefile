@@ -2,6 +2,8 @@
 # kernels, a C++17 compiler.
 PYTHON ?= python3
 VENV ?= .venv
+# Processes of the tests; each takes one core and about 1 GB.
+WORKERS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SOURCES := $(shell find kernels -type f) CMakeLists.txt pyproject.toml constraints.txt
@@ -22,7 +24,7 @@ demo: $(READY)
 	$(BIN)/dreamkit evaluate outputs/demo
 
 test: $(READY) node_modules/.ready
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 # Numbers of the README's tables; writes docs/results/.
 bench: $(READY)

@@ -1,5 +1,11 @@
 """Every shape and type annotation of dreamkit is checked at run time while the tests run."""
 
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One core for each process and for what it starts; torch reads this when it is imported.
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 from jaxtyping import install_import_hook
 
 install_import_hook("dreamkit", "typecheck.checked")
