@@ -38,7 +38,7 @@ def rasterize(
     """Find the nearest triangle behind the middle of every pixel, and where in it the pixel lies.
 
     With `p_i` the corners on the image, `z_i` their depths, `f` the pixel's middle and `a_i = (p_j - f) x (p_k - f)`:
-    inside where the `a_i` have one sign, `b_i = (a_i / z_i) / sum_j (a_j / z_j)`, `depth = sum_j a_j / sum_j (a_j / z_j)`.
+    inside where they have one sign, `b_i = (a_i / z_i) / sum_j (a_j / z_j)`, `depth = sum_j a_j / sum_j (a_j / z_j)`.
     The smallest depth wins, among equals the lowest index. Left out are triangles that cross the plane `near` in front
     of a camera (so keep cameras outside the object), that have corners which are not finite, and, with `cull`, that
     turn their back to the camera: twice as fast, and the same for closed solids.
