@@ -87,9 +87,11 @@ class Cameras:
         """Pixel coordinates (x right, y down) and depth along the view axis; a pixel's middle is at +0.5."""
         local = torch.einsum("bji,bpj->bpi", self.pose[:, :3, :3], points - self.position[:, None, :])
         depth = -local[..., 2]
+        # A point in the camera's own plane has no image; a division by zero would make NaN of its zero gradient.
+        divisor = torch.where(depth.abs() < 1e-12, torch.full_like(depth, 1e-12), depth)
         focal = 0.5 * self.height / torch.tan(torch.deg2rad(self.fov) / 2)[:, None]
-        x = 0.5 * self.width + focal * local[..., 0] / depth
-        y = 0.5 * self.height - focal * local[..., 1] / depth
+        x = 0.5 * self.width + focal * local[..., 0] / divisor
+        y = 0.5 * self.height - focal * local[..., 1] / divisor
         return torch.stack([x, y, depth], dim=-1)
 
 
