@@ -2,7 +2,7 @@
 // thread.
 #pragma once
 
-#include "loops.h"
+#include "composite_loops.h"
 
 namespace dreamkit {
 

@@ -6,7 +6,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "../loops.h"
+#include "../hash_encode_loops.h"
 #include "hash_block.h"
 
 namespace dreamkit::DREAMKIT_VARIANT {

@@ -1,5 +1,5 @@
 // Loops of ray marching on the processor: count the samples of each ray, then write them.
-#include "../loops.h"
+#include "../march_loops.h"
 
 namespace dreamkit::DREAMKIT_VARIANT {
 

@@ -2,6 +2,7 @@
 // points of the same level, so that a warp reads one small table.
 #include <type_traits>
 
+#include "../hash_encode_loops.h"
 #include "launch.h"
 
 namespace dreamkit::cuda {

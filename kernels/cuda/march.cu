@@ -1,4 +1,5 @@
 // Loops of ray marching on the GPU: a thread counts the samples of a ray, or writes them.
+#include "../march_loops.h"
 #include "launch.h"
 
 namespace dreamkit::cuda {
