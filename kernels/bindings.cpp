@@ -37,4 +37,5 @@ NB_MODULE(_kernels, module) {
     bind_hash_encode(module);
     bind_march(module);
     bind_composite(module);
+    bind_splat(module);
 }

@@ -76,5 +76,6 @@ void dispatch(const Array& like, Body body) {
 void bind_hash_encode(nb::module_& module);
 void bind_march(nb::module_& module);
 void bind_composite(nb::module_& module);
+void bind_splat(nb::module_& module);
 
 }  // namespace dreamkit

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dreamkit.names import check_choice
 
-OPS = ("hash_encode", "march", "composite")
+OPS = ("hash_encode", "march", "composite", "splat")
 "The ops that have a native implementation."
 
 _CHOICES = ("native", "reference")
