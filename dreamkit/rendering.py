@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dreamkit.mesh import Mesh
+
 
 @dataclass(frozen=True)
 class RaySamples:
@@ -27,6 +29,17 @@ class RaySamples:
 
 
 @dataclass(frozen=True)
+class SurfaceState:
+    """The surface that a mesh renderer drew, with its graph: what mesh regularisers look at."""
+
+    mesh: Mesh
+    crossed: Float[Tensor, "edges 2"] | None = None
+    "Signed distances at both ends of the grid edges that the surface crosses, for shapes that are cut out of a grid."
+    deviation: Float[Tensor, ""] | None = None
+    "How far the surface's vertices are from developable, for FlexiCubes."
+
+
+@dataclass(frozen=True)
 class Rendering:
     """A batch of images of one scene. Pixel (0, 0) is the top-left corner."""
 
@@ -40,6 +53,8 @@ class Rendering:
     "Composited world-space normal (not unit length where alpha < 1)."
     samples: RaySamples | None = None
     "Present when the scene was rendered for training by a volume renderer."
+    surface: SurfaceState | None = None
+    "Present when the scene was rendered for training by a mesh renderer."
 
 
 @dataclass(frozen=True)

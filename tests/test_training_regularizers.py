@@ -1,12 +1,14 @@
 """Regularisers: closed forms, minima, and gradients that stay finite where formulas meet their edges."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from dreamkit.mesh import Mesh
-from dreamkit.rendering import RaySamples, Rendering
+from dreamkit.rendering import RaySamples, Rendering, SurfaceState
+from dreamkit.representations import mesh_energies
 from dreamkit.training import regularizers
 from dreamkit.vectors import normalize
 
@@ -124,21 +126,6 @@ def test_t14_4_eikonal_is_zero_for_a_distance(generator):
     assert regularizers.eikonal(2 * slope).item() == pytest.approx(1.0)
 
 
-def plane(bend: float = 0.0) -> Mesh:
-    x, y = torch.meshgrid(torch.arange(4.0), torch.arange(4.0), indexing="xy")
-    vertices = torch.stack([x, y, bend * x.square()], dim=-1).view(-1, 3)
-    corner = (torch.arange(3)[:, None] * 4 + torch.arange(3)).flatten()
-    lower = torch.stack([corner, corner + 1, corner + 4], dim=-1)
-    upper = torch.stack([corner + 1, corner + 5, corner + 4], dim=-1)
-    return Mesh(vertices, torch.cat([lower, upper]))
-
-
-def test_t14_7_normal_consistency_is_zero_for_a_plane_and_grows_with_the_bend():
-    values = [regularizers.normal_consistency(plane(bend)).item() for bend in (0.0, 0.1, 0.3)]
-    assert values[0] == pytest.approx(0, abs=1e-7)
-    assert values[0] < values[1] < values[2]
-
-
 def test_total_variation_of_a_ramp_is_its_slope():
     ramp = torch.arange(5.0).view(1, 1, 5, 1).expand(1, 4, 5, 3) * 0.1
     assert regularizers.total_variation(ramp).item() == pytest.approx(0.1)
@@ -179,13 +166,38 @@ def test_losses_of_rays_without_samples_are_zero(name):
     assert getattr(regularizers, name)(rays(empty, empty, torch.zeros(0, 3))) == 0
 
 
-def test_t14_8_gradients_are_finite_for_flat_fields_and_folded_meshes():
+def test_t14_8_gradients_are_finite_for_flat_fields():
     slope = torch.zeros(3, 3, requires_grad=True)
     regularizers.eikonal(slope).backward()
     assert slope.grad.isfinite().all()
-    vertices = torch.zeros(3, 3, requires_grad=True)
-    regularizers.normal_consistency(Mesh(vertices, torch.tensor([[0, 1, 2]]))).backward()
-    assert vertices.grad.isfinite().all()
+
+
+SURFACE_LOSSES = ("normal_consistency", "face_consistency", "laplacian", "bending", "edge_length")
+
+
+@pytest.mark.parametrize("name", SURFACE_LOSSES)
+def test_losses_on_surfaces_are_the_mesh_energies(name):
+    mesh = Mesh(torch.eye(4)[:, :3], torch.tensor([[0, 1, 2], [0, 3, 1], [1, 3, 2], [2, 3, 0]]))
+    drawn = replace(image(torch.ones(4)), surface=SurfaceState(mesh))
+    assert getattr(regularizers, name)(drawn) == getattr(mesh_energies, name)(mesh) > 0
+
+
+def test_losses_on_grids_read_what_the_shape_says():
+    mesh = Mesh(torch.eye(3), torch.tensor([[0, 1, 2]]))
+    crossed = torch.tensor([[-0.5, 0.25]])
+    drawn = replace(image(torch.ones(4)), surface=SurfaceState(mesh, crossed, torch.tensor(0.125)))
+    assert regularizers.sign_change(drawn) == mesh_energies.sign_change(crossed)
+    assert regularizers.developability(drawn) == 0.125
+
+
+@pytest.mark.parametrize("name", [*SURFACE_LOSSES, "sign_change", "developability"])
+def test_losses_on_surfaces_say_what_is_missing(name):
+    with pytest.raises(ValueError, match="needs a surface"):
+        getattr(regularizers, name)(image(torch.ones(4)))
+    bare = replace(image(torch.ones(4)), surface=SurfaceState(Mesh(torch.eye(3), torch.tensor([[0, 1, 2]]))))
+    if name not in SURFACE_LOSSES:
+        with pytest.raises(ValueError, match=r"grid|flexi_mesh"):
+            getattr(regularizers, name)(bare)
 
 
 @pytest.mark.parametrize("name", ["orientation", "weight_entropy", "emptiness", "z_variance", "distortion"])

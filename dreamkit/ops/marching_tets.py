@@ -64,27 +64,54 @@ def kuhn_grid(resolution: int, low: Float[Tensor, "3"], high: Float[Tensor, "3"]
     return TetGrid(grid_points(resolution, low, high), kuhn_tets(resolution, device=low.device))
 
 
-def marching_tets(
-    vertices: Float[Tensor, "vertices 3"], sdf: Float[Tensor, " vertices"], tets: Int[Tensor, "tets 4"]
-) -> tuple[Float[Tensor, "surface 3"], Int[Tensor, "faces 3"]]:
-    """Vertices and outward faces of the level sdf = 0; sdf < 0 is inside.
+@dataclass(frozen=True)
+class Cut:
+    """Which edges of a grid a surface crosses, and how the crossings are joined to triangles."""
 
-    A vertex on the edge (a, b) lies at `x_a + (x_b - x_a) s_a / (s_a - s_b)`, with |s_a - s_b| kept above 1e-6, and is
-    differentiable in `vertices` and `sdf`. An exact zero counts as outside. Vertices that share an edge are one, so the
-    surface of a conforming grid is watertight. No surface gives empty tensors. Source: card rep 7.3.
+    edges: Int[Tensor, "surface 2"]
+    "Both ends of the grid edge that a surface vertex lies on, as grid vertices, the smaller index first."
+    faces: Int[Tensor, "faces 3"]
+    "Outward triangles of surface vertices."
+
+
+def cut_tets(inside: Bool[Tensor, " vertices"], tets: Int[Tensor, "tets 4"]) -> Cut:
+    """Crossed edges and outward faces of the border between the grid vertices that are inside and those that are not.
+
+    Vertices that share an edge are one, so the surface of a conforming grid is watertight. No surface gives empty
+    tensors. Source: card rep 7.3.
     """
-    code = (1 << torch.arange(4, device=tets.device)) * (sdf[tets] < 0)
-    case = code.sum(dim=1)
+    case = ((1 << torch.arange(4, device=tets.device)) * inside[tets]).sum(dim=1)
     keys = []
     for number, triangles in enumerate(TRIANGLES):
         here = tets[case == number]
         for triangle in triangles:
-            keys.append(torch.stack([_edge_key(here, edge, len(vertices)) for edge in triangle], dim=1))
+            keys.append(torch.stack([_edge_key(here, edge, len(inside)) for edge in triangle], dim=1))
     unique, faces = torch.unique(torch.cat(keys), return_inverse=True)
-    a, b = unique // len(vertices), unique % len(vertices)
+    return Cut(torch.stack([unique // len(inside), unique % len(inside)], dim=1), faces)
+
+
+def crossings(
+    vertices: Float[Tensor, "vertices 3"], sdf: Float[Tensor, " vertices"], edges: Int[Tensor, "surface 2"]
+) -> Float[Tensor, "surface 3"]:
+    """Where the distance vanishes on each edge (a, b), by linear interpolation: `x_a + (x_b - x_a) s_a / (s_a - s_b)`.
+
+    |s_a - s_b| is kept above 1e-6 and an exact zero moved to 1e-9. Differentiable in `vertices` and `sdf`.
+    """
+    a, b = edges.unbind(dim=1)
     s_a, s_b = _off_zero(sdf[a]), _off_zero(sdf[b])
-    share = s_a / _apart(s_a - s_b)
-    return vertices[a] + (vertices[b] - vertices[a]) * share.unsqueeze(-1), faces
+    share = s_a / apart(s_a - s_b)
+    return vertices[a] + (vertices[b] - vertices[a]) * share.unsqueeze(-1)
+
+
+def marching_tets(
+    vertices: Float[Tensor, "vertices 3"], sdf: Float[Tensor, " vertices"], tets: Int[Tensor, "tets 4"]
+) -> tuple[Float[Tensor, "surface 3"], Int[Tensor, "faces 3"]]:
+    """Vertices and outward faces of the level sdf = 0; sdf < 0 is inside, and an exact zero counts as outside.
+
+    `cut_tets` finds the faces, `crossings` the vertices, differentiable in `vertices` and `sdf`.
+    """
+    cut = cut_tets(sdf < 0, tets)
+    return crossings(vertices, sdf, cut.edges), cut.faces
 
 
 def _cubes(
@@ -112,5 +139,6 @@ def _off_zero(sdf: Float[Tensor, " edges"]) -> Float[Tensor, " edges"]:
     return torch.where(sdf == 0, sdf + 1e-9, sdf)
 
 
-def _apart(difference: Float[Tensor, " edges"]) -> Float[Tensor, " edges"]:
+def apart(difference: Float[Tensor, " edges"]) -> Float[Tensor, " edges"]:
+    """The difference kept at least 1e-6 from zero, on its side of it."""
     return torch.where(difference < 0, difference.clamp_max(-1e-6), difference.clamp_min(1e-6))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dreamkit.mesh import Mesh
 from dreamkit.names import check_choice
+from dreamkit.rendering import SurfaceState
 from dreamkit.vectors import normalize
 
 NORMAL_MODES = ("analytic", "forward", "central")
@@ -70,6 +71,10 @@ class AbstractSurface(AbstractShape):
     @abstractmethod
     def mesh(self, progress: float = 1.0) -> Mesh:
         """The surface as it stands: vertices (with their graph) and faces, without texture."""
+
+    def surface(self, progress: float = 1.0) -> SurfaceState:
+        """The mesh, and what else regularisers of this kind of shape look at."""
+        return SurfaceState(self.mesh(progress))
 
 
 class AbstractField(AbstractVolume):

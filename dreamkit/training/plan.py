@@ -40,6 +40,14 @@ class Regularization:
     z_variance: Schedule = 0.0
     distortion: Schedule = 0.0
     normal_smoothness: Schedule = 0.0
+    normal_consistency: Schedule = 0.0
+    "This and the following are for meshes."
+    face_consistency: Schedule = 0.0
+    laplacian: Schedule = 0.0
+    bending: Schedule = 0.0
+    edge_length: Schedule = 0.0
+    sign_change: Schedule = 0.0
+    developability: Schedule = 0.0
 
     @property
     def needs_normals(self) -> bool:

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dreamkit.mesh import Mesh
-from dreamkit.rendering import RaySamples, Rendering
-from dreamkit.vectors import dot, normalize
+from dreamkit.rendering import RaySamples, Rendering, SurfaceState
+from dreamkit.representations import mesh_energies
+from dreamkit.vectors import dot
 
 OPACITY_FLOOR = 1e-3
 "Opacities are kept this far from 0 and 1 in logarithms (the card's clamp)."
@@ -112,12 +112,53 @@ def eikonal(slope: Float[Tensor, "points 3"]) -> Float[Tensor, ""]:
     return (slope.square().sum(dim=-1).clamp_min(1e-12).sqrt() - 1).square().mean()
 
 
-def normal_consistency(mesh: Mesh) -> Float[Tensor, ""]:
-    """Neighbouring vertices face alike: `mean over edges of 1 - cos(n_i, n_j)` of the vertex normals."""
-    corners = torch.cat([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]])
-    edges = corners.sort(dim=1).values.unique(dim=0)
-    normals = normalize(mesh.vertex_normals)
-    return (1 - dot(normals[edges[:, 0]], normals[edges[:, 1]])).mean()
+def normal_consistency(rendering: Rendering) -> Float[Tensor, ""]:
+    """Neighbouring vertices of the drawn mesh face alike (`mesh_energies.normal_consistency`)."""
+    return mesh_energies.normal_consistency(_surface(rendering, "normal_consistency").mesh)
+
+
+def face_consistency(rendering: Rendering) -> Float[Tensor, ""]:
+    """Neighbouring faces of the drawn mesh face alike (`mesh_energies.face_consistency`)."""
+    return mesh_energies.face_consistency(_surface(rendering, "face_consistency").mesh)
+
+
+def laplacian(rendering: Rendering) -> Float[Tensor, ""]:
+    """Vertices lie in the middle of their neighbours (`mesh_energies.laplacian`)."""
+    return mesh_energies.laplacian(_surface(rendering, "laplacian").mesh)
+
+
+def bending(rendering: Rendering) -> Float[Tensor, ""]:
+    """Squared mean curvature over the drawn mesh (`mesh_energies.bending`, by cotangents)."""
+    return mesh_energies.bending(_surface(rendering, "bending").mesh)
+
+
+def edge_length(rendering: Rendering) -> Float[Tensor, ""]:
+    """Mean squared edge of the drawn mesh (`mesh_energies.edge_length`)."""
+    return mesh_energies.edge_length(_surface(rendering, "edge_length").mesh)
+
+
+def sign_change(rendering: Rendering) -> Float[Tensor, ""]:
+    """Few edges of the shape's grid are crossed (`mesh_energies.sign_change`); raises ValueError without a grid."""
+    crossed = _surface(rendering, "sign_change").crossed
+    if crossed is None:
+        raise ValueError("sign_change needs a shape that is cut out of a grid of signed distances, such as tet_mesh")
+    return mesh_energies.sign_change(crossed)
+
+
+def developability(rendering: Rendering) -> Float[Tensor, ""]:
+    """How far dual vertices are from their crossings' sphere (FlexiCubes); raises ValueError for other shapes."""
+    deviation = _surface(rendering, "developability").deviation
+    if deviation is None:
+        raise ValueError("developability is a property of flexi_mesh shapes; leave it out for others")
+    return deviation
+
+
+def _surface(rendering: Rendering, loss: str) -> SurfaceState:
+    if rendering.surface is None:
+        raise ValueError(
+            f"{loss} needs a surface: a mesh renderer gives it in training, scene.render(..., generator=...)"
+        )
+    return rendering.surface
 
 
 def _samples(rendering: Rendering, loss: str) -> RaySamples:
