@@ -40,7 +40,7 @@ def look_up(
     directions: Float[Tensor, "*points 3"],
 ) -> Float[Tensor, "*points channels"]:
     """Bilinear value of map `which` in each direction; columns wrap around, rows end at the poles."""
-    count, rows, columns, channels = maps.shape
+    rows, columns, channels = maps.shape[1:]
     x, y, z = directions.unbind(dim=-1)
     # Straight up and down there is no longitude, and atan2(0, 0) has no gradient.
     pole = x * x + z * z < 1e-12

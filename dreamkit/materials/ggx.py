@@ -112,7 +112,9 @@ def spiral(count: int, device: torch.device | None = None) -> Float[Tensor, "cou
     return torch.stack([(index + 0.5) / count, (index * (math.sqrt(5) - 1) / 2) % 1], dim=-1).float()
 
 
-def sample_half_vector(draw: Float[Tensor, "*#points 2"], width: Float[Tensor, "*#points 1"]) -> Float[Tensor, "*#points 3"]:
+def sample_half_vector(
+    draw: Float[Tensor, "*#points 2"], width: Float[Tensor, "*#points 1"]
+) -> Float[Tensor, "*#points 3"]:
     """Half-vectors around +z with density `D n.h`: `cos^2 = (1 - u) / (1 + (a^2 - 1) u)`, azimuth `2 pi u'`."""
     u, azimuth = draw[..., :1], 2 * math.pi * draw[..., 1:]
     square = ((1 - u) / (1 + (width.square() - 1) * u)).clamp(0, 1)
