@@ -5,8 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def dot(a: Float[Tensor, "*batch axis"], b: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch 1"]:
-    """Inner product along the last axis, kept as an axis of length one."""
+def dot(a: Float[Tensor, "*#batch axis"], b: Float[Tensor, "*#batch axis"]) -> Float[Tensor, "*#batch 1"]:
+    """Inner product along the last axis, kept as an axis of length one; the others broadcast."""
     return (a * b).sum(dim=-1, keepdim=True)
 
 

@@ -6,7 +6,7 @@ import torch
 from dreamkit.cameras import orbit
 from dreamkit.materials.base import ShadingPoints
 from dreamkit.materials.lambert import Lambert
-from dreamkit.materials.lights import Lights, LightSampler
+from dreamkit.materials.lights import LightSampler, PointLights
 from dreamkit.materials.unlit import Unlit
 
 
@@ -16,8 +16,8 @@ def points(normal: torch.Tensor | None, count: int = 3) -> ShadingPoints:
     return ShadingPoints(features, torch.zeros(count, 3), down, torch.zeros(count, dtype=torch.long), normal)
 
 
-def light(textureless: bool = False) -> Lights:
-    return Lights(
+def light(textureless: bool = False) -> PointLights:
+    return PointLights(
         torch.tensor([[0.0, 0.0, 2.0]]), torch.tensor([0.1]), torch.tensor([0.9]), torch.tensor([textureless])
     )
 
@@ -43,7 +43,7 @@ def test_textureless_views_show_white():
 
 
 def test_each_point_sees_the_light_of_its_own_view():
-    lights = Lights(
+    lights = PointLights(
         torch.tensor([[0.0, 0.0, 2.0], [2.0, 0.0, 0.0]]), torch.zeros(2), torch.ones(2), torch.ones(2, dtype=torch.bool)
     )
     normal = torch.tensor([[0.0, 0.0, 1.0]]).expand(2, 3)

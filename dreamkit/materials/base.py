@@ -34,7 +34,7 @@ class AbstractMaterial(nn.Module, ABC):
     shows the plain base colour, so that its images are deterministic.
     """
 
-    channels: ClassVar[int]
+    channels: int
     "Feature channels that the material reads."
     needs_normal: ClassVar[bool]
 
@@ -49,3 +49,16 @@ class AbstractMaterial(nn.Module, ABC):
     @abstractmethod
     def base_color(self, features: Float[Tensor, "points channels"]) -> Float[Tensor, "points 3"]:
         """Display colour without light: what a texture stores."""
+
+    def surface_maps(self, features: Float[Tensor, "points channels"]) -> Float[Tensor, "points 3"] | None:
+        """What a texture stores beside the base colour, or None for a material that is nothing but its colour.
+
+        Occlusion (1: nothing is occluded), roughness and metallic: linear, in [0, 1], as glTF packs them.
+        """
+        return None
+
+    def shading_normal(
+        self, features: Float[Tensor, "points channels"], normal: Float[Tensor, "points 3"]
+    ) -> Float[Tensor, "points 3"] | None:
+        """The unit normal in world space that light sees, or None for a material that never bends the shape's own."""
+        return None

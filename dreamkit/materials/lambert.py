@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dreamkit.cameras import Cameras
 from dreamkit.materials.base import AbstractMaterial, ShadingPoints
-from dreamkit.materials.lights import Lights, LightSampler
+from dreamkit.materials.lights import Lights, LightSampler, PointLights
 from dreamkit.vectors import dot, normalize
 
 
@@ -32,10 +32,15 @@ class Lambert(AbstractMaterial):
         return lights if bool((lights.diffuse > 0).any()) else None
 
     def shade(self, points: ShadingPoints, lights: Lights | None) -> Float[Tensor, "points 3"]:
-        """The formula above; without lights the base colour. Raises ValueError when lights meet no normals."""
+        """The formula above; without lights the base colour.
+
+        Raises TypeError for lights of another material, and ValueError when lights meet no normals.
+        """
         base = self.base_color(points.features)
         if lights is None:
             return base
+        if not isinstance(lights, PointLights):
+            raise TypeError(f"Lambert shades under PointLights, which it draws itself; got {type(lights).__name__}")
         if points.normal is None:
             raise ValueError("Lambert shading needs normals; render with a field normal mode, or use Unlit")
         toward = normalize(lights.position[points.view] - points.position)

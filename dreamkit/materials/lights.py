@@ -19,8 +19,12 @@ CONE = (math.pi / 6, math.pi / 2)
 "Elevation of a magic3d light above the plane across the camera axis: at most 60 degrees from the axis."
 
 
-@dataclass(frozen=True)
 class Lights:
+    """What lights a batch of views: drawn by a material for itself, carried by renderers who never look inside."""
+
+
+@dataclass(frozen=True)
+class PointLights(Lights):
     """One point light for each view, with the ambient light around it."""
 
     position: Float[Tensor, "views 3"]
@@ -73,7 +77,7 @@ class LightSampler:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a probability in [0, 1]; got {getattr(self, name)}")
 
-    def draw(self, cameras: Cameras, progress: float, generator: torch.Generator) -> Lights:
+    def draw(self, cameras: Cameras, progress: float, generator: torch.Generator) -> PointLights:
         """One light for each view. The draws are the same in number before and after the ambient phase."""
         place = dreamfusion_position if self.sampler == "dreamfusion" else magic3d_position
         position = place(cameras, generator)
@@ -82,7 +86,7 @@ class LightSampler:
         ones = torch.ones_like(chance[0])
         ambient = torch.where(lit, self.ambient * ones, ones)
         diffuse = torch.where(lit, self.diffuse * ones, 0 * ones)
-        return Lights(position, ambient, diffuse, lit & (chance[1] < self.textureless_probability))
+        return PointLights(position, ambient, diffuse, lit & (chance[1] < self.textureless_probability))
 
 
 def _reach(cameras: Cameras, distance: tuple[float, float], generator: torch.Generator) -> Float[Tensor, "views 1"]:
