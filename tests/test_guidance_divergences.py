@@ -7,9 +7,10 @@ from analytic_views import X, guide_of, levels, number, pair_prior, toy, view_of
 
 from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.disback import DisBack, Path
-from dreamkit.guidance.divergence import WEIGHTS, Remembering, divergence_weight, log_ratio
+from dreamkit.guidance.divergence import WEIGHTS, divergence_weight, log_ratio
 from dreamkit.guidance.dmd2 import DMD2, normalized
 from dreamkit.guidance.f_distill import FDistill
+from dreamkit.guidance.remembering import Remembering
 from dreamkit.guidance.sid import SiD
 from dreamkit.guidance.vsd import VSD
 from dreamkit.priors.analytic import GaussianMixture, gaussian
@@ -179,31 +180,34 @@ def test_t12_10_the_first_targets_are_nearer() -> None:
 
     direct = pull(VSD(), Exact(toy(std, mean)), 0.0)
     assert [method.strength(p) for p in (0.1, 0.3, 0.5, 0.7, 0.9)] == [1.0, 0.75, 0.5, 0.25, 0.0]
-    assert pull(method, Path(Exact(toy(std, mean)), first), 0.05) == 0
+    assert pull(method, Path(Exact(toy(std, mean)), first, recorded=True), 0.05) == 0
     for progress in (0.1, 0.31, 0.51, 0.71, 0.9):
-        assert pull(method, Path(Exact(toy(std, mean)), first), progress) < 0.5 * direct
+        assert pull(method, Path(Exact(toy(std, mean)), first, recorded=True), progress) < 0.5 * direct
         # The renders arrive at this target before the next.
         share = method.strength(progress)
         mean, std = 0.3 + 0.8 * share, 0.5 * (V / 0.5) ** share
 
 
-def test_disback_s_students_learn_together_and_then_one_alone() -> None:
-    """Card 12.5: the student of the renders begins at the first target."""
-    prior, method = toy(), DisBack(degrade=0.5)
+def test_disback_s_first_target_is_what_its_student_knew_when_the_walk_began() -> None:
+    """Card 12.5: nothing but the student learns; the target is its copy, and stays when the student goes on."""
+    prior, method = toy(), DisBack(degrade=0.5, arrive=0.9)
     state = method.init(prior)
     assert isinstance(state, Path)
-    optimizer = torch.optim.Adam(state.parameters(), lr=0.05)
-    for progress in (0.0, 0.2, 0.6):
+    assert all(not p.requires_grad for p in state.first.parameters())
+    optimizer, known = torch.optim.Adam(state.fake.parameters(), lr=0.05), []
+    for progress in (0.0, 0.2, 0.6, 0.7):
         view = view_of(prior, number(X, -X), levels(300, 700), progress=progress)
+        known.append({name: value.clone() for name, value in state.fake.state_dict().items()})
+        method.residual(prior, view, state)
+        assert bool(state.recorded) == (progress >= 0.5)
         optimizer.zero_grad()
         fitted = method.fit(prior, view, state)
         assert fitted is not None
         fitted.backward()
-        alike = progress < 0.5
-        assert all((p.grad is not None) == alike for p in state.first.parameters())
         optimizer.step()
-        same = [torch.equal(a, b) for a, b in zip(state.fake.parameters(), state.first.parameters(), strict=True)]
-        assert all(same) == alike
+    first = state.first.state_dict()
+    assert all(torch.equal(first[name], known[2][name]) for name in first)
+    assert any(not torch.equal(first[name], known[3][name]) for name in first)
 
 
 ONE = NoiseSchedule(*torch.full((2, 1), 0.5, dtype=torch.float64).sqrt())

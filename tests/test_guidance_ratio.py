@@ -4,7 +4,7 @@ import pytest
 import torch
 from analytic_ratio import ExactRatio, log_density
 from analytic_students import Exact
-from analytic_views import X, guide_of, levels, number, pair_prior, toy, view_of
+from analytic_views import Counted, X, guide_of, levels, number, pair_prior, toy, view_of
 from tiny_models import save_tiny_model
 from torch.nn import functional
 
@@ -12,9 +12,11 @@ from dreamkit.cameras import orbit
 from dreamkit.construct import plain, read_spec
 from dreamkit.guidance.base import AbstractGuidance, NoisyView, distill, noisy_view
 from dreamkit.guidance.discriminator import Discriminator, Head, draw_samples
-from dreamkit.guidance.divergence import WEIGHTS, Remembering
+from dreamkit.guidance.divergence import WEIGHTS
 from dreamkit.guidance.f_distill import FDistill
 from dreamkit.guidance.ratio import LineIntegral
+from dreamkit.guidance.remembering import Remembering
+from dreamkit.guidance.reweighted import difference
 from dreamkit.guidance.vsd import VSD
 from dreamkit.priors.analytic import GaussianMixture
 from dreamkit.priors.guide import TextGuide
@@ -49,6 +51,45 @@ def test_t12_1_the_reverse_kl_is_vsd_with_any_ratio(ratio) -> None:
         view, state = some_view(scale=scale), state_of(method)
         ours = method.residual(pair_prior(), view, state)
         assert torch.equal(ours, VSD().residual(pair_prior(), view, state.student))
+
+
+class Asked(Exact):
+    """Remembers how many rows each of its calls had."""
+
+    def __init__(self) -> None:
+        super().__init__(toy(V, MU))
+        self.calls: list[int] = []
+
+    def _answer(self, noised, t, condition, camera, strength):
+        self.calls.append(len(noised))
+        return super()._answer(noised, t, condition, camera, strength)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "rows"),
+    [(LineIntegral(), (16, 8)), (LineIntegral(points=4), (32, 16)), (ExactRatio(toy(), toy()), (8, 4))],
+)
+def test_one_call_of_each_network_for_all_points(ratio, rows: tuple[int, int]) -> None:
+    """Four views: two conditions each for the prior, one for the student, at x_t and wherever else the ratio looks."""
+    prior, student, method = Counted(), Asked(), FDistill(ratio=ratio)
+    method.residual(prior, some_view(scale=7.5), Remembering(student, 64, number(0.0)))
+    assert (prior.calls, student.calls) == ([rows[0]], [rows[1]])
+
+
+@pytest.mark.parametrize("points", [2, 4])
+def test_points_asked_together_say_what_they_say_alone(points: int) -> None:
+    """The weight from one batched call is that of a call for each point."""
+    prior, student, view = pair_prior(), Exact(toy(V, MU)), some_view(scale=7.5)
+    ratio = LineIntegral(points=points, dimensions=1.0)
+    method = FDistill(divergence="forward_kl", ratio=ratio)
+    ours = method.residual(prior, view, Remembering(student, 64, number(0.0)))
+    alone = [difference(prior, view, student, each.unsqueeze(0)) for each in ratio.path(view.noised)]
+    _, sigma = prior.schedule.at(view.t, view.noised)
+    memory = Remembering(student, 64, number(0.0))
+    whole = torch.trapezoid((-torch.cat(alone) / sigma * view.noised).sum(dim=2), dx=1 / (points - 1), dim=0)
+    h = memory.normalize(memory.centred(whole, view.t).exp().clamp(*method.clip))
+    # Measured 0.
+    torch.testing.assert_close(ours, sigma**2 * h.unsqueeze(1) * alone[-1][0], atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("divergence", WEIGHTS)
@@ -176,7 +217,7 @@ def test_the_discriminator_learns_the_ratio() -> None:
     assert int(state.head.made) == 2000
     for level in (100, 300, 600):
         view = view_of(prior, MU + V * NODES, torch.full((200,), level), torch.zeros_like(NODES))
-        found = method.ratio.log_ratio(prior, view, state, NODES)
+        found = method.ratio.log_ratio(prior, view, state, NODES.unsqueeze(0))
         exact = log_density(toy(), view.noised, view.t) - log_density(toy(V, MU), view.noised, view.t)
         # The middle 80 % of the renders. Measured 0.099, 0.075, 0.073, and log r spreads by 1.8, 0.69, 0.12.
         assert (found - exact)[20:180].abs().mean() < 0.15

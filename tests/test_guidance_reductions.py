@@ -18,7 +18,6 @@ from dreamkit.guidance.asd import ASD
 from dreamkit.guidance.base import NoisyView, OriginalView, noisy_view
 from dreamkit.guidance.csd import CSD
 from dreamkit.guidance.dds import DDS
-from dreamkit.guidance.divergence import Remembering
 from dreamkit.guidance.dmd2 import DMD2
 from dreamkit.guidance.esd import ESD
 from dreamkit.guidance.f_distill import FDistill
@@ -26,6 +25,7 @@ from dreamkit.guidance.inversion import Ladder, follow
 from dreamkit.guidance.ism import ISM
 from dreamkit.guidance.pds import PDS
 from dreamkit.guidance.pgc import PGC
+from dreamkit.guidance.remembering import Remembering
 from dreamkit.guidance.sds import SDS
 from dreamkit.guidance.sid import SiD
 from dreamkit.guidance.tsm import TSM

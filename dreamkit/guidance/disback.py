@@ -8,34 +8,37 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dreamkit.guidance.base import NoisyView
-from dreamkit.guidance.learnt import (
-    AbstractLearnt,
-    check_share,
-    fresh_draws,
-    reference_noise,
-    state_of,
-)
+from dreamkit.guidance.learnt import AbstractLearnt, check_share, reference_noise, state_of
 from dreamkit.guidance.weighting import check_name, weight
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.student import AbstractStudent, StudentPrior, camera_numbers
 
 
 class Path(nn.Module):
-    """Two students: one follows the renders, the other keeps what the first renders looked like."""
+    """The student that follows the renders, and another that keeps what the first had learnt of the first renders."""
 
-    def __init__(self, fake: AbstractStudent, first: AbstractStudent) -> None:
+    recorded: Tensor
+
+    def __init__(self, fake: AbstractStudent, first: AbstractStudent, recorded: bool = False) -> None:
         super().__init__()
-        self.fake, self.first = fake, first
+        self.fake, self.first = fake, first.requires_grad_(False)
+        self.register_buffer("recorded", torch.tensor(recorded))
+
+    def record(self) -> None:
+        """Keep what the student knows now as the first target; only the first call does."""
+        if not self.recorded:
+            self.first.load_state_dict(self.fake.state_dict())
+            self.recorded.fill_(True)
 
 
 @dataclass(frozen=True)
 class DisBack(AbstractLearnt):
     """VSD whose target walks back to the prior: `G = w(t) (eps_k_guided(x_t, y) - eps_phi(x_t, c, y))`.
 
-    Source: Zhang et al., arXiv 2408.15991; method card 12.5. For the share `degrade` of the run the scene waits and
-    both students learn its renders, by the same draws; then the targets lead back, the share of what the first student
-    learnt falling from 1 to 0 in `targets` steps by the share `arrive` of the run. Without degradation it is VSD.
-    Raises ValueError for shares and weightings that do not fit.
+    Source: Zhang et al., arXiv 2408.15991; method card 12.5. For the share `degrade` of the run the scene waits and a
+    student learns its renders; then the targets lead back, the share of what it had learnt by then falling from 1 to 0
+    in `targets` steps by the share `arrive` of the run, while the student goes on learning. Without degradation it is
+    VSD. Raises ValueError for shares and weightings that do not fit.
     """
 
     weighting: str = "sds"
@@ -66,14 +69,12 @@ class DisBack(AbstractLearnt):
     ) -> Float[Tensor, "batch *latent"]:
         if view.progress < self.degrade:
             return torch.zeros_like(view.noised)
-        path, share = state_of(state, Path), self.strength(view.progress)
-        degraded = StudentPrior(prior, path.first, camera_numbers(view.cameras, view.noised), share)
-        target = prior if share == 0 else degraded
+        path, share, target = state_of(state, Path), self.strength(view.progress), prior
+        if share:
+            path.record()
+            target = StudentPrior(prior, path.first, camera_numbers(view.cameras, view.noised), share)
         apart = view.guide.predict(target, view.noised, view.t) - reference_noise(path.fake, view, 0.0)
         return weight(self.weighting, prior.schedule, view.t, view.noised) * apart
 
     def fit(self, prior: AbstractPrior, view: NoisyView, state: nn.Module | None) -> Float[Tensor, ""] | None:
-        path, (t, noise, camera) = state_of(state, Path), fresh_draws(view, self.dropout)
-        learners = (path.fake, path.first) if view.progress < self.degrade else (path.fake,)
-        losses = [each.loss(view.clean, noise, t, view.guide.plain, camera) for each in learners]
-        return torch.stack(losses).sum()
+        return super().fit(prior, view, state_of(state, Path).fake)

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamkit.guidance.base import NoisyView
-from dreamkit.guidance.divergence import Remembering
 from dreamkit.guidance.inversion import ddim_step
 from dreamkit.guidance.learnt import LEVELS, state_of
 from dreamkit.guidance.ratio import AbstractRatio
+from dreamkit.guidance.remembering import Remembering
 from dreamkit.priors.base import AbstractPrior, Conditioning
 from dreamkit.priors.draws import normal, uniform
 
@@ -98,7 +98,7 @@ class Discriminator(AbstractRatio):
         return Head(features, self.hidden, self.speed, room)
 
     def log_ratio(
-        self, prior: AbstractPrior, view: NoisyView, memory: Remembering, apart: Float[Tensor, "batch *latent"]
+        self, prior: AbstractPrior, view: NoisyView, memory: Remembering, apart: Float[Tensor, "points batch *latent"]
     ) -> Float[Tensor, " batch"]:
         head = state_of(memory.head, Head)
         with torch.no_grad():

@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.discriminator import Discriminator, Head
-from dreamkit.guidance.divergence import Remembering
 from dreamkit.guidance.learnt import state_of
-from dreamkit.guidance.ratio import difference
-from dreamkit.guidance.reweighted import AbstractReweighted
+from dreamkit.guidance.remembering import Remembering
+from dreamkit.guidance.reweighted import AbstractReweighted, difference
 from dreamkit.guidance.weighting import check_name, weight
 from dreamkit.priors.base import AbstractPrior
 
@@ -41,9 +40,9 @@ class FDistill(AbstractReweighted):
         self, prior: AbstractPrior, view: NoisyView, state: nn.Module | None
     ) -> Float[Tensor, "batch *latent"]:
         memory = state_of(state, Remembering)
-        apart = difference(prior, view, memory.student, view.noised)
-        h = self.weights(prior, view, memory, apart).view(-1, *[1] * (apart.ndim - 1))
-        pull = weight(self.weighting, prior.schedule, view.t, view.noised) * h * apart
+        apart = difference(prior, view, memory.student, self.ratio.path(view.noised))
+        h = self.weights(prior, view, memory, apart).view(-1, *[1] * (view.noised.ndim - 1))
+        pull = weight(self.weighting, prior.schedule, view.t, view.noised) * h * apart[-1]
         if not self.adversarial:
             return pull
         return pull + self.adversarial * state_of(memory.head, Head).pull(prior, view)

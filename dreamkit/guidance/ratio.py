@@ -8,10 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dreamkit.guidance.base import NoisyView
-from dreamkit.guidance.divergence import Remembering, log_ratio
+from dreamkit.guidance.divergence import log_ratio
+from dreamkit.guidance.remembering import Remembering
 from dreamkit.priors.base import AbstractPrior
-from dreamkit.priors.guide import GuidedViews
-from dreamkit.priors.student import AbstractStudent, camera_numbers
 
 
 @dataclass(frozen=True)
@@ -22,11 +21,19 @@ class AbstractRatio(ABC):
         """What the estimate learns and remembers, in the type and on the device of `like`; None where nothing is."""
         return None
 
+    def path(self, noised: Float[Tensor, "batch *latent"]) -> Float[Tensor, "points batch *latent"]:
+        """Where the estimate needs the predictions' difference; the last point is `x_t` itself."""
+        return noised.unsqueeze(0)
+
+    def slope(self, noised: Float[Tensor, "batch *latent"]) -> float:
+        """By how much of `grad log r` the estimate changes with `x_t`: 1 unless it is divided by something."""
+        return 1.0
+
     @abstractmethod
     def log_ratio(
-        self, prior: AbstractPrior, view: NoisyView, memory: Remembering, apart: Float[Tensor, "batch *latent"]
+        self, prior: AbstractPrior, view: NoisyView, memory: Remembering, apart: Float[Tensor, "points batch *latent"]
     ) -> Float[Tensor, " batch"]:
-        """`log r` at `x_t`, without a graph; `apart` is `eps_guided - eps_phi` there."""
+        """`log r` at `x_t`, without a graph; `apart` is `eps_guided - eps_phi` along the path."""
 
     def fit(self, prior: AbstractPrior, view: NoisyView, memory: Remembering) -> Float[Tensor, ""] | None:
         """The loss of what is learnt; None where nothing is."""
@@ -44,7 +51,7 @@ class LineIntegral(AbstractRatio):
     """
 
     points: int = 2
-    "Of the integral; each costs one more call of the prior and of the student, but for the one at x_t."
+    "Of the integral; each costs the prior and the student as many rows as the one at x_t."
     dimensions: float = 0.0
     "log r is divided by this effective number of dimensions; 0 for the number of elements of a latent."
 
@@ -52,22 +59,15 @@ class LineIntegral(AbstractRatio):
         if self.points < 2 or self.dimensions < 0:
             raise ValueError(f"the line integral needs points >= 2 and dimensions >= 0; got {self}")
 
+    def path(self, noised: Float[Tensor, "batch *latent"]) -> Float[Tensor, "points batch *latent"]:
+        return torch.stack([noised * (k / (self.points - 1)) for k in range(self.points)])
+
+    def slope(self, noised: Float[Tensor, "batch *latent"]) -> float:
+        return 1 / (self.dimensions or noised[0].numel())
+
     def log_ratio(
-        self, prior: AbstractPrior, view: NoisyView, memory: Remembering, apart: Float[Tensor, "batch *latent"]
+        self, prior: AbstractPrior, view: NoisyView, memory: Remembering, apart: Float[Tensor, "points batch *latent"]
     ) -> Float[Tensor, " batch"]:
-        way, blocks = view.noised, self.points - 1
-        path = torch.cat([way * (k / blocks) for k in range(blocks)])
-        before = difference(prior, view, memory.student, path).view(blocks, *apart.shape)
-        _, sigma = prior.schedule.at(view.t, apart)
-        whole = log_ratio(-torch.cat([before, apart.unsqueeze(0)]) / sigma, way)
-        return memory.centred(whole / (self.dimensions or way[0].numel()), view.t)
-
-
-def difference(
-    prior: AbstractPrior, view: NoisyView, student: AbstractStudent, noised: Float[Tensor, "rows *latent"]
-) -> Float[Tensor, "rows *latent"]:
-    """`eps_guided(x, y) - eps_phi(x, c, y)` at the view's levels; rows are one or more blocks of views."""
-    blocks = len(noised) // len(view.t)
-    t, guide = view.t.repeat(blocks), GuidedViews.cat([view.guide] * blocks)
-    camera = camera_numbers(view.cameras, view.noised).repeat(blocks, 1)
-    return guide.predict(prior, noised, t) - student.predict_noise(noised, t, guide.plain, camera)
+        _, sigma = prior.schedule.at(view.t, view.noised)
+        whole = log_ratio(-apart / sigma, view.noised)
+        return memory.centred(whole * self.slope(view.noised), view.t)

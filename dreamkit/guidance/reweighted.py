@@ -7,10 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dreamkit.guidance.base import NoisyView
-from dreamkit.guidance.divergence import Remembering, divergence_weight
+from dreamkit.guidance.divergence import divergence_weight
 from dreamkit.guidance.learnt import AbstractLearnt, state_of
 from dreamkit.guidance.ratio import AbstractRatio, LineIntegral
+from dreamkit.guidance.remembering import Remembering
 from dreamkit.priors.base import AbstractPrior
+from dreamkit.priors.guide import GuidedViews
+from dreamkit.priors.student import AbstractStudent, camera_numbers
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,30 @@ class AbstractReweighted(AbstractLearnt):
         return Remembering(student, self.window, like, self.ratio.init(prior, like))
 
     def weights(
-        self, prior: AbstractPrior, view: NoisyView, memory: Remembering, apart: Float[Tensor, "batch *latent"]
+        self, prior: AbstractPrior, view: NoisyView, memory: Remembering, apart: Float[Tensor, "points batch *latent"]
     ) -> Float[Tensor, " batch"]:
-        """The weight of each view, without a graph; `apart` is `eps_guided - eps_phi` at `x_t`."""
-        log_r = self.ratio.log_ratio(prior, view, memory, apart)
-        return memory.normalize(divergence_weight(self.divergence, log_r.clamp(-10, 10).exp().clamp(*self.clip)))
+        """The weight of each view, without a graph; `apart` is `eps_guided - eps_phi` along the ratio's path."""
+        return memory.normalize(divergence_weight(self.divergence, self.clipped(prior, view, memory, apart)))
+
+    def clipped(
+        self, prior: AbstractPrior, view: NoisyView, memory: Remembering, apart: Float[Tensor, "points batch *latent"]
+    ) -> Float[Tensor, " batch"]:
+        """`r` of each view."""
+        return self.ratio.log_ratio(prior, view, memory, apart).clamp(-10, 10).exp().clamp(*self.clip)
 
     def fit(self, prior: AbstractPrior, view: NoisyView, state: nn.Module | None) -> Float[Tensor, ""] | None:
         """The student's loss and that of the ratio; they share no parameters, so that their sum trains each alone."""
         memory = state_of(state, Remembering)
         loss, ratio = super().fit(prior, view, memory.student), self.ratio.fit(prior, view, memory)
         return loss if loss is None or ratio is None else loss + ratio
+
+
+def difference(
+    prior: AbstractPrior, view: NoisyView, student: AbstractStudent, path: Float[Tensor, "points batch *latent"]
+) -> Float[Tensor, "points batch *latent"]:
+    """`eps_guided(x, y) - eps_phi(x, c, y)` at the view's levels: one call of each network for all points."""
+    points, noised = len(path), path.flatten(0, 1)
+    t, guide = view.t.repeat(points), GuidedViews.cat([view.guide] * points)
+    camera = camera_numbers(view.cameras, view.noised).repeat(points, 1)
+    apart = guide.predict(prior, noised, t) - student.predict_noise(noised, t, guide.plain, camera)
+    return apart.view_as(path)

@@ -62,9 +62,14 @@ def identity_losses(
     clean: Float[Tensor, "batch *latent"],
     real: Float[Tensor, "batch *latent"],
     fake: Float[Tensor, "batch *latent"],
-    correction: float,
+    correction: float | Float[Tensor, " batch"],
 ) -> Float[Tensor, " batch"]:
     """`(D - D_phi)^T [(D - x) - alpha (D - D_phi)] / sg(mean |x - D|)` of each view."""
+    alpha = torch.as_tensor(correction).to(clean).expand(len(clean)).view(-1, *[1] * (clean.ndim - 1))
     apart = real - fake
-    size = (clean - real).detach().abs().flatten(1).mean(dim=1).clamp_min(1e-5)
-    return (apart * (real - clean - correction * apart)).flatten(1).sum(dim=1) / size
+    return (apart * (real - clean - alpha * apart)).flatten(1).sum(dim=1) / sizes(clean, real)
+
+
+def sizes(clean: Float[Tensor, "batch *latent"], real: Float[Tensor, "batch *latent"]) -> Float[Tensor, " batch"]:
+    """`sg(mean |x - D|)` of each view, not quite 0."""
+    return (clean - real).detach().abs().flatten(1).mean(dim=1).clamp_min(1e-5)
