@@ -6,26 +6,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dreamkit.rendering import Rendering
+from dreamkit.representations.rates import Rates
 from dreamkit.schedules import Milestones, Schedule, value_at
 from dreamkit.training import regularizers
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Learning rate of each of the scene's parameter groups; a shape uses those that it has."""
-
-    encoding: Schedule = 0.01
-    "Grids, tables and planes."
-    networks: Schedule = 0.001
-    background: Schedule = 0.001
-    geometry: Schedule = 0.001
-    "Signed distances and deformations of mesh shapes."
-    positions: Schedule = 0.001
-    "Centres of Gaussians; the following are theirs too."
-    scales: Schedule = 0.005
-    rotations: Schedule = 0.001
-    opacities: Schedule = 0.05
-    colors: Schedule = 0.01
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,81 @@
+"""Gaussians from anything that can be rendered: a cloud on the points that its views see, then a fit to its pictures."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dreamkit.cameras import orbit
+from dreamkit.convert.pictures import Pictures, falling
+from dreamkit.renderers.scene import Scene
+from dreamkit.representations.base import AbstractShape
+from dreamkit.representations.gaussian_init import point_cloud
+from dreamkit.representations.gaussians import Gaussians
+from dreamkit.representations.rates import Rates
+
+SEEN = 0.75
+"Rays that are more opaque than this end on a surface (card 1.9)."
+VIEWS, SIZE = 24, 96
+"Views in which points are looked for, and their height and width."
+
+
+def _rates() -> Rates:
+    return Rates(
+        positions=falling(0.002),
+        scales=falling(0.01),
+        rotations=falling(0.005),
+        opacities=falling(0.03),
+        colors=falling(0.03),
+    )
+
+
+@dataclass(frozen=True)
+class ToGaussians(Pictures):
+    """`Pictures`, beginning with `count` Gaussians on the teacher's visible surface.
+
+    Points are `o + D d` of rays with opacity above 0.75 in views all around, a random choice of them; raw channels are
+    the teacher's there. Only what is seen gets Gaussians, none are spent on the inside. Source: arXiv 2405.09717; method
+    card representations 1.9. Raises ValueError for a teacher of which nothing can be seen.
+    """
+
+    makes: ClassVar[tuple[type[AbstractShape], ...]] = (Gaussians,)
+    rank: ClassVar[int] = 0
+
+    count: int = 10_000
+    opacity: float = 0.9
+    shrink: float = 0.7
+    "Standard deviations at the start, as a share of the distance to the neighbours."
+    rates: Rates = field(default_factory=_rates)
+
+    def begin(self, teacher: Scene, student: Scene, generator: torch.Generator) -> None:
+        """Replace the student's Gaussians by ones on the seen points."""
+        shape = student.shape
+        assert isinstance(shape, Gaussians)
+        points = seen_points(teacher, self.count, generator)
+        with torch.no_grad():
+            features = teacher.shape.features(points)
+        shape.replace_cloud(point_cloud(points, features, self.opacity, shape.degree, self.shrink))
+
+
+@torch.no_grad()
+def seen_points(scene: Scene, count: int, generator: torch.Generator) -> Float[Tensor, "points 3"]:
+    """At most `count` random points of the surface that views from all sides see; ValueError where there is nothing."""
+    cameras = _all_around(2.5 * scene.shape.radius)
+    rays, rendering = cameras.rays(), scene.render(cameras)
+    ends = (rays.origins + rendering.depth * rays.directions)[rendering.alpha.squeeze(-1) > SEEN]
+    if len(ends) < 2:
+        raise ValueError(
+            f"nothing of the scene is more opaque than {SEEN} in any of {VIEWS} views, so there is no surface to put "
+            "Gaussians on; train it longer"
+        )
+    return ends[torch.randperm(len(ends), generator=generator)[:count]]
+
+
+def _all_around(distance: float):
+    """Views on a spiral over the sphere, each at the middle of an equal share of its area."""
+    share = (torch.arange(VIEWS) + 0.5) / VIEWS
+    elevation = torch.rad2deg(torch.asin(1 - 2 * share)).clamp(-80, 80)
+    azimuth = torch.arange(VIEWS) * 137.508
+    return orbit(azimuth, elevation, distance, 40.0, SIZE, SIZE)
