@@ -37,4 +37,6 @@ NB_MODULE(_kernels, module) {
     bind_hash_encode(module);
     bind_march(module);
     bind_composite(module);
+    bind_rasterize(module);
+    bind_interpolate(module);
 }
