@@ -38,4 +38,6 @@ NB_MODULE(_kernels, module) {
     bind_march(module);
     bind_composite(module);
     bind_splat(module);
+    bind_rasterize(module);
+    bind_interpolate(module);
 }

@@ -77,5 +77,7 @@ void bind_hash_encode(nb::module_& module);
 void bind_march(nb::module_& module);
 void bind_composite(nb::module_& module);
 void bind_splat(nb::module_& module);
+void bind_rasterize(nb::module_& module);
+void bind_interpolate(nb::module_& module);
 
 }  // namespace dreamkit
