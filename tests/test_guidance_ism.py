@@ -2,8 +2,9 @@ import pytest
 import torch
 from analytic_views import Counted, M, S, X, guide_of, levels, number, pair_prior, toy, view_of
 
-from dreamkit.guidance.inversion import Ladder, ddim_step, follow
+from dreamkit.guidance.inversion import Ladder, ddim_step
 from dreamkit.guidance.ism import ISM
+from dreamkit.guidance.trajectory import follow
 from dreamkit.guidance.tsm import TSM
 from dreamkit.schedules import Ramp
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from dreamkit.guidance.levels import DreamTime, SqrtAnneal, Window, linear_window, two_stage
+from dreamkit.guidance.dream_time import DreamTime
+from dreamkit.guidance.levels import SqrtAnneal, Window, linear_window, two_stage
 from dreamkit.priors.draws import PackedGenerators
 from dreamkit.schedules import Ramp
 

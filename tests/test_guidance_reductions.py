@@ -21,13 +21,14 @@ from dreamkit.guidance.dds import DDS
 from dreamkit.guidance.dmd2 import DMD2
 from dreamkit.guidance.esd import ESD
 from dreamkit.guidance.f_distill import FDistill
-from dreamkit.guidance.inversion import Ladder, follow
+from dreamkit.guidance.inversion import Ladder
 from dreamkit.guidance.ism import ISM
 from dreamkit.guidance.pds import PDS
 from dreamkit.guidance.pgc import PGC
 from dreamkit.guidance.remembering import Remembering
 from dreamkit.guidance.sds import SDS
 from dreamkit.guidance.sid import SiD
+from dreamkit.guidance.trajectory import follow
 from dreamkit.guidance.tsm import TSM
 from dreamkit.guidance.vsd import VSD
 from dreamkit.priors.analytic import GaussianMixture, gaussian, renders

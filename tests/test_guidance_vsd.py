@@ -1,11 +1,12 @@
 import pytest
 import torch
 from analytic_students import Exact
-from analytic_views import X, guide_of, levels, number, toy, view_of
+from analytic_views import X, guide_of, levels, number, pair_prior, toy, view_of
 from small_runs import small_distiller, small_plan, small_scene
 
 from dreamkit.cameras import orbit
 from dreamkit.guidance.base import Learning, distill, noisy_view
+from dreamkit.guidance.lessons import fresh_draws
 from dreamkit.guidance.pgc import PGC
 from dreamkit.guidance.vsd import VSD
 from dreamkit.priors.analytic import renders
@@ -59,7 +60,7 @@ def test_t12_12_a_student_that_is_the_prior_and_as_strongly_guided_cancels() -> 
     """T12.12 (SwiftBrush): equal predictors and equal scales, exactly zero; without equal scales, CSD is left."""
     prior = toy()
     view = view_of(prior, number(X), T, number(0.4), guide_of(prior, 1, 4.5))
-    assert VSD(guided_reference=True).residual(prior, view, Exact(prior)).item() == 0
+    assert VSD(guided_reference=True, text_dropout=0.1).residual(prior, view, Exact(prior)).item() == 0
 
 
 def test_the_camera_scale_mixes_the_student_s_two_answers() -> None:
@@ -80,8 +81,6 @@ def test_the_camera_scale_mixes_the_student_s_two_answers() -> None:
 
 def test_the_student_s_draws_are_its_own_and_cover_all_levels() -> None:
     """Card 2: t' and eps' independent of the view's; camera dropout per view, at its rate."""
-    from dreamkit.guidance.learnt import fresh_draws
-
     prior = toy()
     view = view_of(prior, torch.zeros(4000, 1, dtype=torch.float64), torch.full((4000,), 500))
     t, noise, camera = fresh_draws(view, 0.1)
@@ -90,6 +89,39 @@ def test_the_student_s_draws_are_its_own_and_cover_all_levels() -> None:
     # 4 000 draws: deviations of 0.016 and 0.005.
     assert abs((noise * view.noise).mean()) < 0.06
     assert (camera == 0).all(dim=1).double().mean().item() == pytest.approx(0.1, abs=0.02)
+
+
+class Told(Exact):
+    """Keeps what it was told of the prompt while it learnt."""
+
+    def _answer(self, noised, t, condition, camera, strength):
+        self.tokens = condition.tokens
+        return super()._answer(noised, t, condition, camera, strength)
+
+
+def test_a_share_of_the_prompts_is_dropped_while_the_student_learns() -> None:
+    """Card 12.6: 0.1 for a student that is guided; view by view, and at 0, the default, nothing is drawn for it."""
+    prior, count = pair_prior(), 2000
+    student = Told(toy())
+    clean, t = torch.zeros(count, 1, dtype=torch.float64), torch.full((count,), 500)
+
+    def heard(method: VSD) -> tuple[torch.Tensor, torch.Tensor]:
+        view = view_of(prior, clean, t, guide=guide_of(prior, count))
+        method.fit(prior, view, student)
+        return (student.tokens == view.guide.null.tokens).flatten(1).all(dim=1), torch.rand(1, generator=view.source)
+
+    empty, _ = heard(VSD(text_dropout=0.1))
+    # 2 000 draws: a deviation of 0.0067.
+    assert empty.double().mean().item() == pytest.approx(0.1, abs=0.025)
+    empty, after = heard(VSD())
+    assert not empty.any()
+    view = view_of(prior, clean, t)
+    fresh_draws(view, 0.1)
+    assert torch.equal(after, torch.rand(1, generator=view.source))
+    with pytest.raises(ValueError, match="text_dropout is a share"):
+        VSD(text_dropout=1.5)
+    with pytest.raises(ValueError, match="text_dropout=0 never trains"):
+        VSD(guided_reference=True)
 
 
 def test_a_run_trains_the_student_at_its_own_pace() -> None:

@@ -39,7 +39,7 @@ METHODS: dict[str, AbstractGuidance] = {name: _made(kind) for name, kind in opti
     "reconstruction": SDS("ism"),
     "csd, half negative": CSD(negative=0.5),
     "vsd, two cameras": VSD(camera_scale=1.5),
-    "swift_brush": VSD(guided_reference=True),
+    "swift_brush": VSD(guided_reference=True, text_dropout=0.1),
     "f_distill, adversarial": FDistill(ratio=Discriminator(samples=4, steps=2, hidden=8), adversarial=0.1),
     "pgc over vsd": PGC(inner=VSD(), kind="smooth", masked=True),
 }

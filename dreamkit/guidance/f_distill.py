@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dreamkit.guidance.base import NoisyView
-from dreamkit.guidance.discriminator import Discriminator, Head
+from dreamkit.guidance.discriminator import Discriminator
+from dreamkit.guidance.head import Head
 from dreamkit.guidance.learnt import state_of
 from dreamkit.guidance.remembering import Remembering
 from dreamkit.guidance.reweighted import AbstractReweighted, difference

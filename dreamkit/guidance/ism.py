@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dreamkit.guidance.base import AbstractGuidance, NoisyView
-from dreamkit.guidance.inversion import Ladder, follow
+from dreamkit.guidance.inversion import Ladder
+from dreamkit.guidance.trajectory import follow
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.schedules import Ramp, Schedule
 

@@ -19,8 +19,9 @@ class VSD(AbstractLearnt):
 
     With an ideal student the mean of G is `w(t) (sigma_t / alpha_t)` times the gradient of `KL(q_t | p_t)`, q being the
     distribution of renders: on a Gaussian prior, particles end with its mean and its variance. `guided_reference` is
-    SwiftBrush's choice (arXiv 2312.05239): the student is guided by the text as strongly as the prior. Raises
-    ValueError for an unknown weighting and for a dropout that is no share.
+    SwiftBrush's choice (arXiv 2312.05239; card 12.6): the student is guided by the text as strongly as the prior, and
+    learns its answer to the empty prompt by `text_dropout` (0.1 there). Raises ValueError for an unknown weighting, a
+    dropout that is no share, and a guided student that never learns without a prompt.
     """
 
     weighting: str = "sds"
@@ -32,6 +33,10 @@ class VSD(AbstractLearnt):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_name(self.weighting)
+        if self.guided_reference and self.text_dropout == 0:
+            raise ValueError(
+                "guided_reference asks the student without a prompt, and text_dropout=0 never trains that: 0.1"
+            )
 
     def residual(
         self, prior: AbstractPrior, view: NoisyView, state: nn.Module | None
