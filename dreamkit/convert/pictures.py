@@ -24,7 +24,7 @@ from dreamkit.schedules import Ramp, value_at
 
 @dataclass(frozen=True)
 class Pictures(AbstractConverter):
-    """`L = mean |C_s - C_t|^2 + o mean |O_s - O_t|^2 + d mean huber((D_s - D_t) / radius)`, from fresh views all around.
+    """`L = mean |C_s - C_t|^2 + o mean |O_s - O_t|^2 + d mean huber((D_s - D_t) / radius)`, from fresh views around.
 
     C are colours before one random colour a step, O opacities, D distances along the ray, compared where both are
     solid. Nothing else is asked of a renderer, so every kind can teach every other; subclasses know where to begin.

@@ -1,4 +1,4 @@
-"""Gaussians from anything that can be rendered: a cloud on the points that its views see, then a fit to its pictures."""
+"""Gaussians from anything that can be rendered: a cloud on the points that views see, then a fit to its pictures."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dreamkit.cameras import orbit
+from dreamkit.cameras import Cameras, orbit
 from dreamkit.convert.pictures import Pictures, falling
 from dreamkit.renderers.scene import Scene
 from dreamkit.representations.base import AbstractShape
@@ -36,8 +36,8 @@ class ToGaussians(Pictures):
     """`Pictures`, beginning with `count` Gaussians on the teacher's visible surface.
 
     Points are `o + D d` of rays with opacity above 0.75 in views all around, a random choice of them; raw channels are
-    the teacher's there. Only what is seen gets Gaussians, none are spent on the inside. Source: arXiv 2405.09717; method
-    card representations 1.9. Raises ValueError for a teacher of which nothing can be seen.
+    the teacher's there. Only what is seen gets Gaussians, none are spent on the inside. Sources: arXiv 2405.09717;
+    method card representations 1.9. Raises ValueError for a teacher of which nothing can be seen.
     """
 
     makes: ClassVar[tuple[type[AbstractShape], ...]] = (Gaussians,)
@@ -73,7 +73,7 @@ def seen_points(scene: Scene, count: int, generator: torch.Generator) -> Float[T
     return ends[torch.randperm(len(ends), generator=generator)[:count]]
 
 
-def _all_around(distance: float):
+def _all_around(distance: float) -> Cameras:
     """Views on a spiral over the sphere, each at the middle of an equal share of its area."""
     share = (torch.arange(VIEWS) + 0.5) / VIEWS
     elevation = torch.rad2deg(torch.asin(1 - 2 * share)).clamp(-80, 80)
