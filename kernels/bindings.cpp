@@ -39,4 +39,6 @@ NB_MODULE(_kernels, module) {
     bind_composite(module);
     bind_rasterize(module);
     bind_interpolate(module);
+    bind_antialias(module);
+    bind_texture(module);
 }
