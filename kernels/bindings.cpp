@@ -40,4 +40,6 @@ NB_MODULE(_kernels, module) {
     bind_splat(module);
     bind_rasterize(module);
     bind_interpolate(module);
+    bind_antialias(module);
+    bind_texture(module);
 }

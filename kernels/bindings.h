@@ -79,5 +79,7 @@ void bind_composite(nb::module_& module);
 void bind_splat(nb::module_& module);
 void bind_rasterize(nb::module_& module);
 void bind_interpolate(nb::module_& module);
+void bind_antialias(nb::module_& module);
+void bind_texture(nb::module_& module);
 
 }  // namespace dreamkit

@@ -171,7 +171,8 @@ def _visible(corners: Float[Tensor, "faces 3 3"], height: int, width: int, near:
     bounds = [(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True) if end > start]
     found = [_cover(corners, low, extent, range(*bound), width) for bound in bounds]
     empty = corners.new_zeros(0, dtype=torch.long), corners.new_zeros(0, dtype=torch.long), corners.new_zeros(0)
-    return _nearest(*(torch.cat(parts) for parts in zip(empty, *found, strict=True)), height * width)
+    face, pixel, depth = (torch.cat(parts) for parts in zip(empty, *found, strict=True))
+    return _nearest(face, pixel, depth, height * width)
 
 
 def _boxes(corners: Tensor, height: int, width: int, near: float, cull: bool) -> tuple[Tensor, Tensor]:
