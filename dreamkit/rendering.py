@@ -27,6 +27,21 @@ class RaySamples:
 
 
 @dataclass(frozen=True)
+class SplatStatistics:
+    """Where each Gaussian of a cloud fell, and how it stood: what density control and regularisers look at."""
+
+    centre: Float[Tensor, "batch gaussians 2"]
+    "Pixels. Its `grad` is there after the backward pass."
+    radius: Float[Tensor, "batch gaussians"]
+    "Three standard deviations of the footprint, in pixels; 0 where it was not drawn."
+    deviations: Float[Tensor, "gaussians axes"]
+    "Standard deviations as shares of the scene's radius."
+    opacities: Float[Tensor, " gaussians"]
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
 class Rendering:
     """A batch of images of one scene. Pixel (0, 0) is the top-left corner."""
 
@@ -40,6 +55,8 @@ class Rendering:
     "Composited world-space normal (not unit length where alpha < 1)."
     samples: RaySamples | None = None
     "Present when the scene was rendered for training by a volume renderer."
+    splats: SplatStatistics | None = None
+    "Present when it was rendered for training by a splat renderer."
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,10 @@ class Regularization:
     z_variance: Schedule = 0.0
     distortion: Schedule = 0.0
     normal_smoothness: Schedule = 0.0
+    splat_size: Schedule = 0.0
+    "This one and the next two are for clouds of Gaussians."
+    splat_anisotropy: Schedule = 0.0
+    splat_entropy: Schedule = 0.0
 
     @property
     def needs_normals(self) -> bool:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dreamkit.mesh import Mesh
-from dreamkit.rendering import RaySamples, Rendering
+from dreamkit.rendering import RaySamples, Rendering, SplatStatistics
 from dreamkit.vectors import dot, normalize
 
 OPACITY_FLOOR = 1e-3
@@ -38,8 +38,7 @@ def sparsity(rendering: Rendering) -> Float[Tensor, ""]:
 
 def opaque(rendering: Rendering) -> Float[Tensor, ""]:
     """Opacity is 0 or 1: `mean BCE(o, o)` in nats, o clamped to [1e-3, 1 - 1e-3]; at most log 2, at o = 1/2."""
-    o = rendering.alpha.clamp(OPACITY_FLOOR, 1 - OPACITY_FLOOR)
-    return -(o * o.log() + (1 - o) * (1 - o).log()).mean()
+    return _entropy(rendering.alpha)
 
 
 def weight_entropy(rendering: Rendering) -> Float[Tensor, ""]:
@@ -93,6 +92,25 @@ def distortion(rendering: Rendering, span: float = 1.0) -> Float[Tensor, ""]:
     return ((between + within) / samples.rays).to(samples.weight)
 
 
+def splat_size(rendering: Rendering, cap: float = 0.05) -> Float[Tensor, ""]:
+    """No Gaussian is large: `mean relu(s_max - cap)`, both as shares of the scene's radius (card rep 6.6).
+
+    Raises ValueError unless the scene is a cloud of Gaussians; so do the next two.
+    """
+    return (_splats(rendering, "splat_size").deviations.amax(dim=-1) - cap).clamp_min(0).mean()
+
+
+def splat_anisotropy(rendering: Rendering, cap: float = 10.0) -> Float[Tensor, ""]:
+    """No Gaussian is a needle: `mean relu(s_max / s_min - cap)` (card rep 6.6; PhysGaussian, arXiv 2311.12198)."""
+    deviations = _splats(rendering, "splat_anisotropy").deviations
+    return (deviations.amax(dim=-1) / deviations.amin(dim=-1).clamp_min(1e-8) - cap).clamp_min(0).mean()
+
+
+def splat_entropy(rendering: Rendering) -> Float[Tensor, ""]:
+    """Each Gaussian is solid or gone: `mean BCE(o, o)` in nats, o clamped to [1e-3, 1 - 1e-3] (card rep 6.6)."""
+    return _entropy(_splats(rendering, "splat_entropy").opacities)
+
+
 def total_variation(image: Float[Tensor, "batch height width channels"]) -> Float[Tensor, ""]:
     """Mean absolute difference of neighbours, `mean |I(x+1, y) - I(x, y)| + mean |I(x, y+1) - I(x, y)|`."""
     across, down = image.diff(dim=2).abs(), image.diff(dim=1).abs()
@@ -118,6 +136,20 @@ def normal_consistency(mesh: Mesh) -> Float[Tensor, ""]:
     edges = corners.sort(dim=1).values.unique(dim=0)
     normals = normalize(mesh.vertex_normals)
     return (1 - dot(normals[edges[:, 0]], normals[edges[:, 1]])).mean()
+
+
+def _entropy(opacity: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    o = opacity.clamp(OPACITY_FLOOR, 1 - OPACITY_FLOOR)
+    return -(o * o.log() + (1 - o) * (1 - o).log()).mean()
+
+
+def _splats(rendering: Rendering, loss: str) -> SplatStatistics:
+    if rendering.splats is None:
+        raise ValueError(
+            f"{loss} needs a cloud of Gaussians: a splat renderer gives its statistics in training, "
+            "scene.render(..., generator=...)"
+        )
+    return rendering.splats
 
 
 def _samples(rendering: Rendering, loss: str) -> RaySamples:
