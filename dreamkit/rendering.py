@@ -40,6 +40,21 @@ class SurfaceState:
 
 
 @dataclass(frozen=True)
+class SplatStatistics:
+    """Where each Gaussian of a cloud fell, and how it stood: what density control and regularisers look at."""
+
+    centre: Float[Tensor, "batch gaussians 2"]
+    "Pixels. Its `grad` is there after the backward pass."
+    radius: Float[Tensor, "batch gaussians"]
+    "Three standard deviations of the footprint, in pixels; 0 where it was not drawn."
+    deviations: Float[Tensor, "gaussians axes"]
+    "Standard deviations as shares of the scene's radius."
+    opacities: Float[Tensor, " gaussians"]
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
 class Rendering:
     """A batch of images of one scene. Pixel (0, 0) is the top-left corner."""
 
@@ -55,6 +70,8 @@ class Rendering:
     "Present when the scene was rendered for training by a volume renderer."
     surface: SurfaceState | None = None
     "Present when the scene was rendered for training by a mesh renderer."
+    splats: SplatStatistics | None = None
+    "Present when it was rendered for training by a splat renderer."
 
 
 @dataclass(frozen=True)

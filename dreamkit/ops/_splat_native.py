@@ -153,22 +153,22 @@ def _picture(values: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor, Tens
 
 
 @project.register_fake
-def _(means, scales, rotations, opacities, rotation, translation, focal, lens):  # noqa: ANN001, ANN202
+def _(means, scales, rotations, opacities, rotation, translation, focal, lens):
     return _footprints(means, focal)
 
 
 @project_vjp.register_fake
-def _(cloud, lens, cotangents):  # noqa: ANN001, ANN202
+def _(cloud, lens, cotangents):
     return _like(cloud[:4])
 
 
 @blend.register_fake
-def _(centre, shape, opacity, reach, values, starts, splat, slot, offsets, sizes):  # noqa: ANN001, ANN202
+def _(centre, shape, opacity, reach, values, starts, splat, slot, offsets, sizes):
     return _picture(values, sizes)
 
 
 @blend_vjp.register_fake
-def _(painting, tiles, sizes, cotangents):  # noqa: ANN001, ANN202
+def _(painting, tiles, sizes, cotangents):
     centre, shape, opacity, _, values = painting
     return _like([centre, shape, opacity, values])
 

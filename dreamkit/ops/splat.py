@@ -56,9 +56,7 @@ def splat(
         return splat_reference(means, scales, rotations, opacities, values, cameras, antialiased, near)
     from dreamkit.ops import _splat_native
 
-    return Splatted(
-        *_splat_native.splat(means, scales, rotations, opacities, values, cameras, antialiased, near)
-    )
+    return Splatted(*_splat_native.splat(means, scales, rotations, opacities, values, cameras, antialiased, near))
 
 
 def splat_reference(

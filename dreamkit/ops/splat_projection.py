@@ -25,7 +25,7 @@ class Footprints:
 
     centre: Float[Tensor, "batch gaussians 2"]
     shape: Float[Tensor, "batch gaussians entries"]
-    "The inverse covariance (A, B, C) in 1 / square pixels; for surfels the 9 entries of the disk's transform M, by rows."
+    "The inverse covariance's entries xx, xy, yy, in 1 / square pixels."
     opacity: Float[Tensor, "batch gaussians"]
     "Peak alpha, with the antialiasing factor; zero where the Gaussian is behind the near plane."
     depth: Float[Tensor, "batch gaussians"]

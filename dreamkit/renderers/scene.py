@@ -10,7 +10,7 @@ from dreamkit.materials.unlit import Unlit
 from dreamkit.renderers.base import AbstractRenderer
 from dreamkit.renderers.volume import VolumeRenderer
 from dreamkit.rendering import Rendering
-from dreamkit.representations.base import AbstractShape, ParameterGroup
+from dreamkit.representations.base import AbstractShape, ParameterGroup, Rearrangement
 
 
 class Scene(nn.Module):
@@ -64,6 +64,12 @@ class Scene(nn.Module):
     def update(self, progress: float, step: int, generator: torch.Generator) -> None:
         """Call once before each training step, with steps counted from 0: the renderer follows the shape."""
         self.renderer.update(self.shape, progress, step, generator)
+
+    def adapt(
+        self, rendering: Rendering, step: int, progress: float, generator: torch.Generator
+    ) -> tuple[Rearrangement, ...]:
+        """Call once after each training step: see `AbstractShape.adapt`."""
+        return self.shape.adapt(rendering, step, progress, generator)
 
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
         """The shape's groups, the material among "networks", and "background"; each parameter exactly once."""

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dreamkit.mesh import Mesh
 from dreamkit.names import check_choice
-from dreamkit.rendering import SurfaceState
+from dreamkit.rendering import Rendering, SurfaceState
 from dreamkit.vectors import normalize
 
 NORMAL_MODES = ("analytic", "forward", "central")
@@ -36,6 +36,15 @@ class ParameterGroup:
     parameters: tuple[nn.Parameter, ...]
 
 
+@dataclass(frozen=True)
+class Rearrangement:
+    """Rows of some parameters were moved, added or dropped: what an optimiser must do to its state of them."""
+
+    parameters: tuple[nn.Parameter, ...]
+    source: Int[Tensor, " rows"]
+    "For each row as it is now, its row before; -1 for a row without a past."
+
+
 class AbstractShape(nn.Module, ABC):
     """What is where: the part of a scene that a converter can exchange. A scene fits the ball of `radius`.
 
@@ -55,6 +64,16 @@ class AbstractShape(nn.Module, ABC):
     @abstractmethod
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
         """Every parameter exactly once, grouped by the learning rate that it wants."""
+
+    def adapt(
+        self, rendering: Rendering, step: int, progress: float, generator: torch.Generator
+    ) -> tuple[Rearrangement, ...]:
+        """Change the number of parts after a training step, for shapes that do; says how rows were rearranged.
+
+        `rendering` is the step's, after its backward pass; `step` counts those that are done, the first is 1. The
+        parameters stay the same objects.
+        """
+        return ()
 
 
 class AbstractVolume(AbstractShape):

@@ -30,6 +30,7 @@ from dreamkit.training.checkpoint import (
 )
 from dreamkit.training.original import Original
 from dreamkit.training.plan import TrainingPlan
+from dreamkit.training.rearrange import rearrange
 
 
 class Diverged(ArithmeticError):
@@ -160,6 +161,8 @@ def _advance(run: Run) -> Step | None:
     if not _learn(run, view):
         return None
     run.step += 1
+    for change in run.scene.adapt(rendering, run.step, progress, run.generator):
+        rearrange(run.optimizer, change)
     metrics = {"guidance": float(distilled.norm.mean()), "opacity": float(rendering.alpha.detach().mean())}
     metrics |= {name: float(term.detach()) for name, term in terms.items()}
     shown = plan.preview_every and (run.step % plan.preview_every == 0 or run.step == plan.steps)

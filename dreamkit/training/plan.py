@@ -31,6 +31,10 @@ class Regularization:
     edge_length: Schedule = 0.0
     sign_change: Schedule = 0.0
     developability: Schedule = 0.0
+    splat_size: Schedule = 0.0
+    "This one and the next two are for clouds of Gaussians."
+    splat_anisotropy: Schedule = 0.0
+    splat_entropy: Schedule = 0.0
 
     @property
     def needs_normals(self) -> bool:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dreamkit.rendering import RaySamples, Rendering, SurfaceState
+from dreamkit.rendering import RaySamples, Rendering, SplatStatistics, SurfaceState
 from dreamkit.representations import mesh_energies
 from dreamkit.vectors import dot
 
@@ -38,8 +38,7 @@ def sparsity(rendering: Rendering) -> Float[Tensor, ""]:
 
 def opaque(rendering: Rendering) -> Float[Tensor, ""]:
     """Opacity is 0 or 1: `mean BCE(o, o)` in nats, o clamped to [1e-3, 1 - 1e-3]; at most log 2, at o = 1/2."""
-    o = rendering.alpha.clamp(OPACITY_FLOOR, 1 - OPACITY_FLOOR)
-    return -(o * o.log() + (1 - o) * (1 - o).log()).mean()
+    return _entropy(rendering.alpha)
 
 
 def weight_entropy(rendering: Rendering) -> Float[Tensor, ""]:
@@ -91,6 +90,25 @@ def distortion(rendering: Rendering, span: float = 1.0) -> Float[Tensor, ""]:
     between = 2 * (w * (middle * before - moment)).sum()
     within = (w.square() * samples.length.double() / span).sum() / 3
     return ((between + within) / samples.rays).to(samples.weight)
+
+
+def splat_size(rendering: Rendering, cap: float = 0.05) -> Float[Tensor, ""]:
+    """No Gaussian is large: `mean relu(s_max - cap)`, both as shares of the scene's radius (card rep 6.6).
+
+    Raises ValueError unless the scene is a cloud of Gaussians; so do the next two.
+    """
+    return (_splats(rendering, "splat_size").deviations.amax(dim=-1) - cap).clamp_min(0).mean()
+
+
+def splat_anisotropy(rendering: Rendering, cap: float = 10.0) -> Float[Tensor, ""]:
+    """No Gaussian is a needle: `mean relu(s_max / s_min - cap)` (card rep 6.6; PhysGaussian, arXiv 2311.12198)."""
+    deviations = _splats(rendering, "splat_anisotropy").deviations
+    return (deviations.amax(dim=-1) / deviations.amin(dim=-1).clamp_min(1e-8) - cap).clamp_min(0).mean()
+
+
+def splat_entropy(rendering: Rendering) -> Float[Tensor, ""]:
+    """Each Gaussian is solid or gone: `mean BCE(o, o)` in nats, o clamped to [1e-3, 1 - 1e-3] (card rep 6.6)."""
+    return _entropy(_splats(rendering, "splat_entropy").opacities)
 
 
 def total_variation(image: Float[Tensor, "batch height width channels"]) -> Float[Tensor, ""]:
@@ -159,6 +177,20 @@ def _surface(rendering: Rendering, loss: str) -> SurfaceState:
             f"{loss} needs a surface: a mesh renderer gives it in training, scene.render(..., generator=...)"
         )
     return rendering.surface
+
+
+def _entropy(opacity: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    o = opacity.clamp(OPACITY_FLOOR, 1 - OPACITY_FLOOR)
+    return -(o * o.log() + (1 - o) * (1 - o).log()).mean()
+
+
+def _splats(rendering: Rendering, loss: str) -> SplatStatistics:
+    if rendering.splats is None:
+        raise ValueError(
+            f"{loss} needs a cloud of Gaussians: a splat renderer gives its statistics in training, "
+            "scene.render(..., generator=...)"
+        )
+    return rendering.splats
 
 
 def _samples(rendering: Rendering, loss: str) -> RaySamples:

@@ -40,6 +40,20 @@ struct Block {
     explicit Block(int64_t channels) : channel(channels * kPixels) {}
 };
 
+// Marks the rows that have a pixel left to fill; false where there is none.
+template <class real>
+bool any_open(const real* alive, bool* open) {
+    bool any = false;
+    for (int row = 0; row < kTile; ++row) {
+        const real* pixels = alive + row * kTile;
+        real sum = 0;
+        for (int lane = 0; lane < kTile; ++lane) sum += pixels[lane];
+        open[row] = sum > real(0);
+        any |= open[row];
+    }
+    return any;
+}
+
 template <class Shape, class real>
 void blend_tile(const Painting<real>& p, const TileLists& t, const Picture<real>& out, int64_t index, Block<real>& b) {
     const Place place = place_of(t, index);
@@ -49,11 +63,13 @@ void blend_tile(const Painting<real>& p, const TileLists& t, const Picture<real>
         b.through[i] = 1, b.last[i] = 0;
         alive[i] = i / kTile < place.height && i % kTile < place.width;
     }
+    bool open[kTile];
+    std::fill_n(open, kTile, true);
     for (int64_t k = t.starts[index]; k < t.starts[index + 1]; ++k) {
         const int64_t i = t.splat[k];
         const int32_t after = static_cast<int32_t>(k - t.starts[index] + 1);
-        // Now and then, see whether the whole tile is full.
-        if (after % 16 == 0 && std::all_of(alive, alive + kPixels, [](real a) { return a == real(0); })) break;
+        // Now and then, see which rows are full.
+        if (after % 8 == 0 && !any_open(alive, open)) break;
         const real* values = p.values + i * p.channels;
         real centre[2] = {p.centre[2 * i], p.centre[2 * i + 1]}, shape[Shape::kEntries];
         std::copy_n(p.shape + i * Shape::kEntries, Shape::kEntries, shape);
@@ -61,6 +77,7 @@ void blend_tile(const Painting<real>& p, const TileLists& t, const Picture<real>
         int row, end;
         rows_of(centre, p.reach + 2 * i, place, row, end);
         for (; row < end; ++row) {
+            if (!open[row]) continue;
             const real x = static_cast<real>(place.x) + real(0.5), y = static_cast<real>(place.y + row) + real(0.5);
             real *through = b.through + row * kTile, *lives = alive + row * kTile;
             int32_t* last = b.last + row * kTile;

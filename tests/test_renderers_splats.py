@@ -1,0 +1,96 @@
+"""Pictures of Gaussian clouds through the scene: colour, depth, normals, lights, training and evaluation."""
+
+import pytest
+import torch
+
+from dreamkit.cameras import orbit
+from dreamkit.materials.backgrounds import RandomSolid, Solid
+from dreamkit.materials.lambert import Lambert
+from dreamkit.materials.lights import LightSampler
+from dreamkit.renderers.scene import Scene
+from dreamkit.renderers.splats import SplatRenderer
+from dreamkit.representations.gaussian_cloud import GaussianCloud
+from dreamkit.representations.gaussian_init import facing
+from dreamkit.representations.gaussians import Gaussians
+from dreamkit.representations.hash_field import HashField
+from dreamkit.vectors import normalize
+
+
+def sphere(count: int = 4000, radius: float = 0.6) -> GaussianCloud:
+    """Opaque disks on a sphere (a Fibonacci lattice), red above and green below."""
+    i = torch.arange(count) + 0.5
+    y, angle = 1 - 2 * i / count, i * 2.399963
+    ring = (1 - y * y).sqrt()
+    normals = torch.stack([ring * angle.cos(), y, ring * angle.sin()], dim=-1)
+    colors = torch.where(y[:, None] > 0, torch.tensor([5.0, -5.0, -5.0]), torch.tensor([-5.0, 5.0, -5.0]))
+    spacing = 3.5 * radius / count**0.5
+    scales = torch.tensor([spacing, spacing, 0.1 * spacing]).log().expand(count, 3)
+    return GaussianCloud(normals * radius, scales, facing(normals), torch.full((count,), 4.0), colors.unsqueeze(1))
+
+
+def scene(**parts) -> Scene:
+    return Scene(Gaussians.holding(sphere()), renderer=SplatRenderer(), **parts)
+
+
+def test_a_sphere_of_disks_looks_like_a_sphere() -> None:
+    cameras = orbit([0.0, 120.0], 10.0, height=64, width=64)
+    with torch.no_grad():
+        view = scene(background=Solid((0.0, 0.0, 1.0))).render(cameras, normals=True)
+    rays = cameras.rays()
+    # |o + t d| = 0.6: nearer root of t^2 + 2 t (o.d) + |o|^2 - 0.36.
+    half = (rays.origins * rays.directions).sum(-1)
+    under = half.square() - rays.origins.square().sum(-1) + 0.36
+    exact = -half - under.clamp_min(0).sqrt()
+    # Away from the rim, which is as soft as the disks are wide.
+    inside, outside = under > 0.08, under < -0.08
+    assert view.alpha[inside].min() > 0.99
+    assert view.alpha[outside].max() < 0.02
+    # Disks behind the first add their share: measured mean error 0.004, worst 0.03.
+    assert (view.depth.squeeze(-1) - exact)[inside].abs().mean() < 0.01
+    points = rays.origins + exact.unsqueeze(-1) * rays.directions
+    found, true = normalize(view.normal), normalize(points)
+    assert ((found * true).sum(-1))[inside].min() > 0.9
+    top = inside & (points[..., 1] > 0.1)
+    torch.testing.assert_close(view.color[top].mean(dim=0), torch.tensor([1.0, 0.0, 0.0]), rtol=0, atol=0.03)
+    torch.testing.assert_close(view.color[outside].mean(dim=0), torch.tensor([0.0, 0.0, 1.0]), rtol=0, atol=0.01)
+
+
+def test_evaluation_is_deterministic_and_training_draws_from_the_generator() -> None:
+    picture, cameras = scene(background=RandomSolid()), orbit([0.0, 90.0], height=16, width=16)
+    assert torch.equal(picture.render(cameras).color, picture.render(cameras).color)
+    assert picture.render(cameras).splats is None
+    draws = [picture.render(cameras, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(draws[0].color, draws[1].color)
+    assert not torch.equal(draws[0].color, draws[2].color)
+    assert draws[0].splats is not None
+
+
+def test_views_do_not_depend_on_their_batch() -> None:
+    picture, cameras = scene(), orbit([0.0, 90.0, 200.0], 20.0, height=24, width=24)
+    together = picture.render(cameras).color
+    for i in range(3):
+        assert torch.equal(picture.render(cameras[[i]]).color[0], together[i])
+
+
+def test_statistics_carry_the_gradient_of_the_centres(generator: torch.Generator) -> None:
+    view = scene().render(orbit([0.0], height=24, width=24), generator=generator)
+    view.color.square().sum().backward()
+    assert view.splats is not None
+    gradient = view.splats.centre.grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
+    # Gaussians without a picture have no gradient.
+    assert not gradient[view.splats.radius == 0].any()
+
+
+def test_lambert_lights_the_side_that_faces_the_light(generator: torch.Generator) -> None:
+    lights = LightSampler(ambient_only_until=0.0, diffuse_probability=1.0, textureless_probability=1.0)
+    lit = scene(material=Lambert(lights)).render(orbit([0.0], height=32, width=32), generator=generator)
+    inside = lit.alpha.squeeze(-1) > 0.95
+    assert lit.color[inside].std() > 0.05
+    assert lit.normal is not None
+
+
+def test_other_shapes_are_refused() -> None:
+    with pytest.raises(TypeError, match="draws clouds of Gaussians"):
+        Scene(HashField(), renderer=SplatRenderer()).render(orbit([0.0], height=4, width=4))
