@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dreamkit.cameras import OrbitSampler
 from dreamkit.convert.base import AbstractConverter, Conversion
-from dreamkit.convert.fidelity import compare
+from dreamkit.convert.fidelity import compare, judging_cameras
 from dreamkit.convert.inherit import inherit, inherit_occupancy
 from dreamkit.convert.matching import (
     DensityRange,
@@ -58,7 +58,7 @@ class PVD(AbstractConverter):
     rays: int = 1024
     size: int = 64
     "Height and width of the views that rays are drawn from."
-    poses: int = 64
+    poses: int = 32
     "Fresh poses an epoch, one a step."
     feature_share: float = 1 / 15
     value_share: float = 1 / 6
@@ -76,6 +76,8 @@ class PVD(AbstractConverter):
     final_rate: float = 0.007
     "Share of the rates that is left at the end of a cosine."
     momentum: float = 0.0
+    judged: int = 64
+    "Height and width of the held-out views of the report."
     cameras: OrbitSampler = ALL_AROUND
 
     def __post_init__(self) -> None:
@@ -99,7 +101,9 @@ class PVD(AbstractConverter):
         inherit_occupancy(teacher, student, generator)
         yield from self._distil(teacher, student, generator)
         student.eval()
-        return compare(teacher, student, seconds=time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        cameras = judging_cameras(self.judged, 2.5 * student.shape.radius)
+        return compare(teacher, student, cameras, seconds)
 
     def _distil(self, teacher: Scene, student: Scene, generator: torch.Generator) -> Iterator[Step]:
         optimizer = _optimizer(student, self.encoding_rate, self.network_rate)
