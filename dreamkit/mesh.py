@@ -31,12 +31,17 @@ class Mesh:
     "True where the light is baked into the colour, so that viewers must not light it again."
     roughness: float = 1.0
     metallic: float = 0.0
+    orm: Float[Tensor, "orm_height orm_width 3"] | None = None
+    "Linear occlusion, roughness and metallic over the same coordinates; stands in for the two numbers."
+    normal_map: Float[Tensor, "map_height map_width 3"] | None = None
+    "Tangent-space normals as `(n + 1) / 2`: x to the right of the texture, y to its top, z outwards (glTF)."
 
     def __post_init__(self) -> None:
         if (self.uv is None) != (self.uv_faces is None):
             raise ValueError("a Mesh needs uv and uv_faces together, or neither; got only one of them")
-        if self.texture is not None and self.uv is None:
-            raise ValueError("a Mesh with a texture needs uv and uv_faces to place it; got a texture alone")
+        for name in ("texture", "orm", "normal_map"):
+            if getattr(self, name) is not None and self.uv is None:
+                raise ValueError(f"a Mesh with a texture needs uv and uv_faces to place it; got {name} alone")
 
     @property
     def corners(self) -> Float[Tensor, "faces 3 3"]:

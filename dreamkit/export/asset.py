@@ -10,12 +10,12 @@ from torch import Tensor
 
 from dreamkit.cameras import Cameras, orbit
 from dreamkit.evaluate.fidelity import Fidelity, held_out_cameras, measure_fidelity
-from dreamkit.export.bake import bake, composite_inwards
 from dreamkit.export.clean import clean_surface
 from dreamkit.export.gltf import write_glb
 from dreamkit.export.isosurface import EmptySurface, extract_surface, sample_density
 from dreamkit.export.level import find_level, select_views
 from dreamkit.export.obj import write_obj
+from dreamkit.export.paint import paint
 from dreamkit.export.refine import refine_texture
 from dreamkit.export.unwrap import unwrap
 from dreamkit.export.video import turntable_cameras, write_preview, write_video
@@ -114,12 +114,7 @@ def _surface(scene: Scene, views: Rendering, cameras: Cameras, plan: ExportPlan)
 
 
 def _textured(scene: Scene, mesh: Mesh, views: Rendering, cameras: Cameras, plan: ExportPlan) -> Mesh:
-    def color(points: Float[Tensor, "points 3"], normals: Float[Tensor, "points 3"]) -> Float[Tensor, "points 3"]:
-        return scene.material.base_color(scene.shape.features(points))
-
-    shape = scene.shape
-    seen = composite_inwards(shape.density, color) if isinstance(shape, AbstractVolume) else color
-    mesh = bake(mesh, seen, plan.texture)
+    mesh = paint(scene.shape, scene.material, mesh, plan.texture)
     if plan.refine:
         mesh = refine_texture(mesh, views, cameras, _behind(scene, cameras), plan.refine)
     # A material that was shaded in training has learnt its colour without light, so viewers must light it.

@@ -13,10 +13,11 @@ from torch import Tensor
 from dreamkit.export.isosurface import CHUNK, Density
 from dreamkit.mesh import Mesh
 from dreamkit.ops.rasterize import interpolate, rasterize_chart
+from dreamkit.ops.tangents import corner_tangents, tangent_frame
 from dreamkit.vectors import normalize
 
-Color = Callable[[Float[Tensor, "points 3"], Float[Tensor, "points 3"]], Float[Tensor, "points 3"]]
-"Display colour at world points with unit outward normals."
+Color = Callable[[Float[Tensor, "points 3"], Float[Tensor, "points 3"]], Float[Tensor, "points channels"]]
+"Display colour (or any other values in [0, 1]) at world points with unit outward normals."
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,43 @@ def bake(
 ) -> Mesh:
     """The mesh with a texture of `size`^2 texels that shows `color` at the surface (card rep 8.2).
 
-    Wrap `color` in `composite_inwards` to see the field as a volume renderer sees it. Texels outside the charts copy
-    their nearest neighbour up to `dilation` texels away and a push-pull average beyond, so that neither bilinear
-    lookups nor mip-maps bleed background into the charts. Raises ValueError without texture coordinates.
+    Three channels are the colour; six are the colour and `orm` (occlusion, roughness, metallic). Wrap `color` in
+    `composite_inwards` to see the field as a volume renderer sees it. Texels outside the charts copy their nearest
+    neighbour up to `dilation` texels away and a push-pull average beyond, so that neither bilinear lookups nor mip-maps
+    bleed background into the charts. Raises ValueError without texture coordinates, and for other channels.
     """
     texels = find_texels(mesh, size)
     with torch.no_grad():
         parts = zip(texels.points.split(CHUNK), texels.normals.split(CHUNK), strict=True)
         values = torch.cat([color(points, normals) for points, normals in parts])
-    texture = values.new_zeros(size, size, 3)
+    if values.shape[-1] not in (3, 6):
+        raise ValueError(f"bake paints colour (3 channels) or colour and orm (6); got {values.shape[-1]}")
+    texture = values.new_zeros(size, size, values.shape[-1])
     texture[texels.covered] = values.clamp(0, 1)
-    return replace(mesh, texture=fill_texture(texture, texels.covered, dilation))
+    texture = fill_texture(texture, texels.covered, dilation)
+    return replace(mesh, texture=texture[..., :3], orm=texture[..., 3:] if values.shape[-1] == 6 else None)
+
+
+def bake_normals(mesh: Mesh, normal: Color, size: int = 1024, dilation: int = 8) -> Mesh:
+    """The mesh with a normal map: unit world normals `normal(points, normals)`, seen in the tangent frames.
+
+    Raises ValueError without texture coordinates.
+    """
+    if mesh.uv is None or mesh.uv_faces is None:
+        raise ValueError("baking needs texture coordinates; call unwrap(mesh) first")
+    texels = find_texels(mesh, size)
+    fragments = rasterize_chart(mesh.uv, mesh.uv_faces, size)
+    corner = torch.arange(mesh.faces.numel(), device=mesh.faces.device).view_as(mesh.faces)
+    tangent = interpolate(corner_tangents(mesh).reshape(-1, 4), corner, fragments)[0][texels.covered]
+    with torch.no_grad():
+        parts = zip(texels.points.split(CHUNK), texels.normals.split(CHUNK), strict=True)
+        wanted = torch.cat([normal(points, normals) for points, normals in parts])
+    local = (tangent_frame(texels.normals, tangent) @ wanted.unsqueeze(-1)).squeeze(-1)
+    # A texel's blue half is all that viewers expect: what faces inwards is laid flat.
+    local = normalize(torch.cat([local[:, :2], local[:, 2:].clamp_min(0.05)], dim=-1))
+    image = local.new_tensor([0.5, 0.5, 1.0]).repeat(size, size, 1)
+    image[texels.covered] = (local + 1) / 2
+    return replace(mesh, normal_map=fill_texture(image, texels.covered, dilation))
 
 
 def composite_inwards(density: Density, color: Color, depth: float = 0.1, samples: int = 6) -> Color:
@@ -86,8 +113,8 @@ def composite_inwards(density: Density, color: Color, depth: float = 0.1, sample
 
 
 def fill_texture(
-    texture: Float[Tensor, "size size 3"], covered: Bool[Tensor, "size size"], dilation: int
-) -> Float[Tensor, "size size 3"]:
+    texture: Float[Tensor, "size size channels"], covered: Bool[Tensor, "size size"], dilation: int
+) -> Float[Tensor, "size size channels"]:
     """Give uncovered texels a colour: nearest neighbour within `dilation` texels, push-pull beyond."""
     if not covered.any():
         raise ValueError("no texel lies on the surface; is the texture too small, or are the coordinates degenerate?")
@@ -99,17 +126,19 @@ def fill_texture(
     return torch.where(near.unsqueeze(-1), dilated, push_pull(dilated, near))
 
 
-def push_pull(image: Float[Tensor, "size size 3"], known: Bool[Tensor, "size size"]) -> Float[Tensor, "size size 3"]:
+def push_pull(
+    image: Float[Tensor, "size size channels"], known: Bool[Tensor, "size size"]
+) -> Float[Tensor, "size size channels"]:
     """Smooth colours everywhere: averages of the known texels on ever coarser grids, pulled back up into the gaps."""
     value = torch.cat([image * known.unsqueeze(-1), known.unsqueeze(-1).to(image.dtype)], dim=-1)
     levels = [value.permute(2, 0, 1).unsqueeze(0)]
     while max(levels[-1].shape[-2:]) > 1:
         mean = F.avg_pool2d(levels[-1], 2, ceil_mode=True)
         # A texel that is known at all counts as known one level up; only then do colours spread all the way.
-        levels.append(torch.cat([mean[:, :3] / mean[:, 3:].clamp_min(1e-8), (mean[:, 3:] > 0).to(mean)], dim=1))
-        levels[-1] = levels[-1] * levels[-1][:, 3:]
-    filled = levels[-1][:, :3]
+        levels.append(torch.cat([mean[:, :-1] / mean[:, -1:].clamp_min(1e-8), (mean[:, -1:] > 0).to(mean)], dim=1))
+        levels[-1] = levels[-1] * levels[-1][:, -1:]
+    filled = levels[-1][:, :-1]
     for level in reversed(levels[:-1]):
         upper = F.interpolate(filled, size=level.shape[-2:], mode="bilinear", align_corners=False)
-        filled = torch.where(level[:, 3:] > 0, level[:, :3], upper)
+        filled = torch.where(level[:, -1:] > 0, level[:, :-1], upper)
     return filled[0].permute(1, 2, 0)

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dreamkit import __version__
 from dreamkit.export.atomic import write_atomically
 from dreamkit.export.png import encode_png
 from dreamkit.mesh import Mesh
+from dreamkit.ops.tangents import corner_tangents
 from dreamkit.vectors import decode_srgb
 
 # Numbers of the specification: accessor component types, buffer targets, wrap modes, filters, chunk types.
@@ -61,8 +62,9 @@ class BinaryChunk:
 def write_glb(mesh: Mesh, path: Path, name: str = "asset") -> None:
     """Write `mesh` to `path` in one go; the same mesh and name give the same bytes.
 
-    The texture is embedded as PNG; roughness and metallic are stated explicitly; an unlit mesh is marked with
-    KHR_materials_unlit, so that viewers do not light its baked light again. Vertex colours become linear COLOR_0.
+    Textures are embedded as PNG: base colour, one image of occlusion, roughness and metallic, and the normal map, with
+    tangents (MikkTSpace). Without the second, roughness and metallic are stated as numbers. An unlit mesh is marked
+    with KHR_materials_unlit, so that viewers do not light its baked light again. Vertex colours become linear COLOR_0.
     Raises ValueError for a mesh without faces, and OSError when the file cannot be written.
     """
     if len(mesh.faces) == 0:
@@ -77,11 +79,11 @@ def write_glb(mesh: Mesh, path: Path, name: str = "asset") -> None:
         "meshes": [{"name": name, "primitives": [primitive]}],
         "materials": [_material(mesh, name)],
     }
-    if mesh.texture is not None:
-        view = binary.append(encode_png(mesh.texture))
-        document["images"] = [{"name": f"{name} base color", "mimeType": "image/png", "bufferView": view}]
+    images = _images(mesh, binary, name)
+    if images:
+        document["images"] = images
         document["samplers"] = [{"magFilter": LINEAR, "minFilter": MIPMAP, "wrapS": CLAMP, "wrapT": CLAMP}]
-        document["textures"] = [{"sampler": 0, "source": 0}]
+        document["textures"] = [{"sampler": 0, "source": source} for source in range(len(images))]
     if mesh.unlit:
         document["extensionsUsed"] = ["KHR_materials_unlit"]
     binary.content += b"\0" * (-len(binary.content) % 4)
@@ -91,7 +93,8 @@ def write_glb(mesh: Mesh, path: Path, name: str = "asset") -> None:
 
 
 def _primitive(mesh: Mesh, binary: BinaryChunk) -> dict:
-    vertex, coordinate, faces = _join_indices(mesh)
+    tangents = None if mesh.normal_map is None else corner_tangents(mesh)
+    vertex, coordinate, corner, faces = _join_indices(mesh, tangents)
     normals = mesh.vertex_normals
     # The format wants unit length; a vertex of degenerate triangles only has no normal of its own.
     normals = torch.where(normals.norm(dim=-1, keepdim=True) > 0.5, normals, normals.new_tensor([0.0, 1.0, 0.0]))
@@ -99,6 +102,8 @@ def _primitive(mesh: Mesh, binary: BinaryChunk) -> dict:
         "POSITION": binary.attribute(mesh.vertices[vertex], bounds=True),
         "NORMAL": binary.attribute(normals[vertex]),
     }
+    if tangents is not None:
+        attributes["TANGENT"] = binary.attribute(tangents.reshape(-1, 4)[corner])
     if mesh.uv is not None:
         attributes["TEXCOORD_0"] = binary.attribute(mesh.uv[coordinate])
     if mesh.vertex_color is not None and mesh.texture is None:
@@ -107,24 +112,49 @@ def _primitive(mesh: Mesh, binary: BinaryChunk) -> dict:
 
 
 def _join_indices(
-    mesh: Mesh,
-) -> tuple[Int[Tensor, " joined"], Int[Tensor, " joined"], Int[Tensor, "faces 3"]]:
-    """One index list for positions and coordinates, as glTF wants: the pairs in use, and faces over those pairs."""
+    mesh: Mesh, tangents: Float[Tensor, "faces 3 4"] | None
+) -> tuple[Int[Tensor, " joined"], Int[Tensor, " joined"], Int[Tensor, " joined"], Int[Tensor, "faces 3"]]:
+    """One index list for everything, as glTF wants: the combinations in use, one corner of each, and faces over them.
+
+    Corners of mirrored charts differ in the sign of their tangents only; they are kept apart.
+    """
     uv_faces = mesh.faces if mesh.uv_faces is None else mesh.uv_faces
     count = 1 + int(uv_faces.max())
-    pairs, faces = torch.unique(mesh.faces * count + uv_faces, return_inverse=True)
-    return pairs // count, pairs % count, faces
+    mirrored = torch.zeros_like(uv_faces) if tangents is None else (tangents[..., 3] < 0).long()
+    joined, faces = torch.unique((mesh.faces * count + uv_faces) * 2 + mirrored, return_inverse=True)
+    corner = torch.empty_like(joined)
+    corner[faces.reshape(-1)] = torch.arange(faces.numel(), device=faces.device)
+    pairs = joined // 2
+    return pairs // count, pairs % count, corner, faces
+
+
+def _maps(mesh: Mesh) -> dict[str, Tensor]:
+    """The textures that the mesh has, by what they say."""
+    maps = {"base color": mesh.texture, "occlusion roughness metallic": mesh.orm, "normal": mesh.normal_map}
+    return {name: image for name, image in maps.items() if image is not None}
+
+
+def _images(mesh: Mesh, binary: BinaryChunk, name: str) -> list[dict]:
+    views = {kind: binary.append(encode_png(image)) for kind, image in _maps(mesh).items()}
+    return [{"name": f"{name} {kind}", "mimeType": "image/png", "bufferView": view} for kind, view in views.items()]
 
 
 def _material(mesh: Mesh, name: str) -> dict:
+    # A factor multiplies its texture, and the textures hold the values themselves.
     surface: dict = {
         "baseColorFactor": [1.0, 1.0, 1.0, 1.0],
-        "metallicFactor": float(mesh.metallic),
-        "roughnessFactor": float(mesh.roughness),
+        "metallicFactor": float(mesh.metallic) if mesh.orm is None else 1.0,
+        "roughnessFactor": float(mesh.roughness) if mesh.orm is None else 1.0,
     }
+    places = {kind: {"index": index, "texCoord": 0} for index, kind in enumerate(_maps(mesh))}
     if mesh.texture is not None:
-        surface["baseColorTexture"] = {"index": 0, "texCoord": 0}
+        surface["baseColorTexture"] = places["base color"]
     material: dict = {"name": f"{name} material", "pbrMetallicRoughness": surface, "alphaMode": "OPAQUE"}
+    if mesh.orm is not None:
+        surface["metallicRoughnessTexture"] = places["occlusion roughness metallic"]
+        material["occlusionTexture"] = places["occlusion roughness metallic"]
+    if mesh.normal_map is not None:
+        material["normalTexture"] = {**places["normal"], "scale": 1.0}
     material["doubleSided"] = False
     if mesh.unlit:
         material["extensions"] = {"KHR_materials_unlit": {}}

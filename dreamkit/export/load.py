@@ -14,6 +14,7 @@ from torch import Tensor
 from trimesh.visual import ColorVisuals, TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
+from dreamkit.export.load_maps import read_maps
 from dreamkit.mesh import Mesh
 from dreamkit.vectors import encode_srgb
 
@@ -24,8 +25,9 @@ def load_mesh(path: Path) -> Mesh:
     """The triangles of a file as one Mesh, vertices that differ only in texture coordinates merged.
 
     Brings positions (scene transforms applied), texture coordinates, base colour texture, vertex colours, roughness,
-    metallic and whether the material is unlit. A file with several materials comes as bare geometry, because a Mesh
-    has one. Raises FileNotFoundError, and ValueError for an unknown ending or a file without triangles.
+    metallic and occlusion (numbers or textures), the normal map, and whether the material is unlit. A file with several
+    materials comes as bare geometry, because a Mesh has one. Raises FileNotFoundError, and ValueError for an unknown
+    ending, a file without triangles, and textures that cannot be read or lie outside the file's folder.
     """
     path = Path(path)
     ending = path.suffix.lower().lstrip(".")
@@ -41,7 +43,7 @@ def load_mesh(path: Path) -> Mesh:
         raise ValueError(f"{path.name} holds no triangles")
     if len(parts) > 1:
         parts = [trimesh.util.concatenate([trimesh.Trimesh(p.vertices, p.faces, process=False) for p in parts])]
-    return _to_mesh(parts[0], _is_unlit(path, ending), linear=ending in ("glb", "gltf"))
+    return _to_mesh(parts[0], _is_unlit(path, ending), path.parent, linear=ending in ("glb", "gltf"))
 
 
 def _parts(scene: trimesh.Scene) -> list[trimesh.Trimesh]:
@@ -56,14 +58,14 @@ def _parts(scene: trimesh.Scene) -> list[trimesh.Trimesh]:
     return parts
 
 
-def _to_mesh(part: trimesh.Trimesh, unlit: bool, linear: bool) -> Mesh:
+def _to_mesh(part: trimesh.Trimesh, unlit: bool, folder: Path, linear: bool) -> Mesh:
     # Vertices are doubled along seams in the file; equal positions become one vertex again.
     vertices, inverse = np.unique(np.asarray(part.vertices, dtype=np.float32), axis=0, return_inverse=True)
     origin = torch.from_numpy(inverse.reshape(-1).astype(np.int64))
     faces = torch.from_numpy(np.asarray(part.faces, dtype=np.int64))
     mesh = Mesh(torch.from_numpy(vertices), origin[faces], unlit=unlit)
     if isinstance(part.visual, TextureVisuals) and part.visual.uv is not None:
-        return _with_texture(mesh, part.visual, faces, unlit)
+        return _with_texture(mesh, part.visual, faces, folder)
     values = _vertex_colors(part.visual)
     if values is None:
         return mesh
@@ -85,27 +87,13 @@ def _vertex_colors(visual: ColorVisuals | TextureVisuals | None) -> Float[Tensor
     return torch.from_numpy(np.array(values[:, :3], dtype=np.float32)) / scale
 
 
-def _with_texture(mesh: Mesh, visual: TextureVisuals, faces: Int[Tensor, "faces 3"], unlit: bool) -> Mesh:
+def _with_texture(mesh: Mesh, visual: TextureVisuals, faces: Int[Tensor, "faces 3"], folder: Path) -> Mesh:
     # trimesh counts v from the bottom for every format.
     uv = torch.from_numpy(np.array(visual.uv, dtype=np.float64) * [1, -1] + [0, 1]).float()
     material = visual.material
-    pbr = isinstance(material, PBRMaterial)
-    image = material.baseColorTexture if pbr else material.image
+    image = material.baseColorTexture if isinstance(material, PBRMaterial) else material.image
     texture = None if image is None else torch.from_numpy(np.array(image.convert("RGB"))).float() / 255
-    return replace(
-        mesh,
-        uv=uv,
-        uv_faces=faces,
-        texture=texture,
-        unlit=unlit,
-        roughness=_number(material.roughnessFactor if pbr else None),
-        metallic=_number(material.metallicFactor if pbr else 0.0),
-    )
-
-
-def _number(factor: float | None) -> float:
-    """A material factor; 1 where the file leaves it out, as glTF says."""
-    return 1.0 if factor is None else float(factor)
+    return replace(mesh, uv=uv, uv_faces=faces, texture=texture, **read_maps(material, folder))
 
 
 def _is_unlit(path: Path, ending: str) -> bool:

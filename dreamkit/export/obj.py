@@ -1,9 +1,11 @@
 """Write a mesh as Wavefront OBJ with its material (MTL) and texture (PNG)."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dreamkit import __version__
 from dreamkit.export.atomic import write_atomically
@@ -12,22 +14,34 @@ from dreamkit.mesh import Mesh
 
 
 def write_obj(mesh: Mesh, path: Path, name: str = "asset") -> tuple[Path, ...]:
-    """Write `path`, its `.mtl` and, for a textured mesh, its `.png`; returns the files, the OBJ last.
+    """Write `path`, its `.mtl` and, for a textured mesh, its `.png` files; returns the files, the OBJ last.
 
     Texture coordinates are flipped here, once: OBJ counts v from the bottom. Numbers have the digits that bring a
     float32 back exactly. Vertex colours follow the position (`v x y z r g b`), as most readers expect. Roughness and
-    metallic go into the PBR fields `Pr` and `Pm` (card rep 8.5). Raises OSError when a file cannot be written.
+    metallic go into the PBR fields `Pr` and `Pm`, or as grey images into `map_Pr` and `map_Pm`, and the normal map
+    into `norm` (card rep 8.5). Raises OSError when a file cannot be written.
     """
     path = Path(path)
-    material, texture = path.with_suffix(".mtl"), path.with_suffix(".png")
-    files = [material, path]
-    if mesh.texture is not None:
-        write_atomically(texture, encode_png(mesh.texture))
-        files.insert(0, texture)
-    write_atomically(material, _material(mesh, name, texture.name).encode())
+    material = path.with_suffix(".mtl")
+    maps = {keyword: (path.with_name(path.stem + ending), image) for keyword, ending, image in _maps(mesh)}
+    for place, image in maps.values():
+        write_atomically(place, encode_png(image))
+    names = {keyword: place.name for keyword, (place, _) in maps.items()}
+    write_atomically(material, _material(mesh, name, names).encode())
     # Last, because it names the others: a reader that sees it finds them.
     write_atomically(path, _geometry(mesh, name, material.name).encode())
-    return tuple(files)
+    return (*(place for place, _ in maps.values()), material, path)
+
+
+def _maps(mesh: Mesh) -> Iterator[tuple[str, str, Tensor]]:
+    """The material's keyword, the ending of the file's name and the image of each texture."""
+    if mesh.texture is not None:
+        yield "map_Kd", ".png", mesh.texture
+    if mesh.orm is not None:
+        yield "map_Pr", "_roughness.png", mesh.orm[..., 1:2]
+        yield "map_Pm", "_metallic.png", mesh.orm[..., 2:]
+    if mesh.normal_map is not None:
+        yield "norm", "_normal.png", mesh.normal_map
 
 
 def _geometry(mesh: Mesh, name: str, material: str) -> str:
@@ -52,10 +66,10 @@ def _rows(keyword: str, values: np.ndarray) -> list[str]:
     return [f"{keyword} " + " ".join(f"{number:.9g}" for number in row) for row in values.tolist()]
 
 
-def _material(mesh: Mesh, name: str, texture: str) -> str:
+def _material(mesh: Mesh, name: str, maps: dict[str, str]) -> str:
     lines = [f"# dreamkit {__version__}", f"newmtl {name}", "Kd 1 1 1", "Ks 0 0 0", "d 1"]
     # illum 0 is "colour only", OBJ's word for unlit; 1 is diffuse light.
-    lines += [f"illum {0 if mesh.unlit else 1}", f"Pr {mesh.roughness:.9g}", f"Pm {mesh.metallic:.9g}"]
-    if mesh.texture is not None:
-        lines.append(f"map_Kd {texture}")
+    roughness, metallic = (mesh.roughness, mesh.metallic) if mesh.orm is None else (1.0, 1.0)
+    lines += [f"illum {0 if mesh.unlit else 1}", f"Pr {roughness:.9g}", f"Pm {metallic:.9g}"]
+    lines += [f"{keyword} {file}" for keyword, file in maps.items()]
     return "\n".join(lines) + "\n"

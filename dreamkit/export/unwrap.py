@@ -13,7 +13,7 @@ def unwrap(mesh: Mesh, size: int = 1024, padding: int = 4) -> Mesh:
     """The same surface with `uv` and `uv_faces`: an atlas without overlaps, for a square texture of `size`.
 
     Charts keep `padding` texels of distance at that size; positions keep their own index list, so seams do not cut the
-    surface. Any texture the mesh had is dropped, because its coordinates are replaced. Source: card rep 8.2.
+    surface. Any textures the mesh had are dropped, because their coordinates are replaced. Source: card rep 8.2.
     Raises ValueError for an empty mesh.
     """
     if len(mesh.faces) == 0:
@@ -35,6 +35,8 @@ def unwrap(mesh: Mesh, size: int = 1024, padding: int = 4) -> Mesh:
         uv=torch.from_numpy(np.ascontiguousarray(uv)).to(mesh.vertices),
         uv_faces=torch.from_numpy(uv_faces.astype(np.int64)).to(device),
         texture=None,
+        orm=None,
+        normal_map=None,
     )
 
 

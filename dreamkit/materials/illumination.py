@@ -1,6 +1,6 @@
 """Light on a batch of views: a turned environment for each, and lamps in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -46,6 +46,21 @@ class Illumination(Lights):
     lamps: Lamps | None = None
     shift: Float[Tensor, "views 2"] | None = None
     "Moves the Monte-Carlo estimator's directions; uniform draws make it unbiased."
+
+    def at(self, view: int) -> "Illumination":
+        """The light on one view; a light on a single view serves all."""
+        one = slice(0, 1) if len(self.which) == 1 else slice(view, view + 1)
+        lamps = self.lamps and Lamps(*(value[one] for value in vars(self.lamps).values()))
+        shift = None if self.shift is None else self.shift[one]
+        return replace(self, which=self.which[one], turn=self.turn[one], lamps=lamps, shift=shift)
+
+    def to(self, device: torch.device | str) -> "Illumination":
+        filtered = PrefilteredMaps(self.filtered.irradiance.to(device), self.filtered.glossy.to(device))
+        lamps = self.lamps and Lamps(*(value.to(device) for value in vars(self.lamps).values()))
+        shift = None if self.shift is None else self.shift.to(device)
+        return Illumination(
+            self.radiance.to(device), filtered, self.which.to(device), self.turn.to(device), lamps, shift
+        )
 
 
 def illuminate(
