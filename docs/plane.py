@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dreamkit.cameras import orbit
 from dreamkit.guidance.base import AbstractGuidance, NoisyView, OriginalView, distill, noisy_view
 from dreamkit.priors.analytic import GaussianMixture
-from dreamkit.priors.base import Conditioning
+from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.guide import GuidedViews
 from dreamkit.priors.shaping import CFG
 from dreamkit.priors.student import CAMERA, AbstractStudent

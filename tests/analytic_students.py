@@ -4,7 +4,7 @@ import torch
 
 from dreamkit.cameras import Cameras
 from dreamkit.priors.analytic import GaussianMixture
-from dreamkit.priors.base import Conditioning
+from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.student import AbstractStudent
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dreamkit.priors.analytic import GaussianMixture, gaussian, renders
-from dreamkit.priors.base import Conditioning
+from dreamkit.priors.conditioning import Conditioning
 
 M, S, X, K500 = 0.3, 0.5, 1.7, 0.56409089
 

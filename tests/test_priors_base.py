@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from dreamkit.priors.analytic import gaussian
-from dreamkit.priors.base import Conditioning
+from dreamkit.priors.conditioning import Conditioning
 
 
 def sdxl_like(rows: int, start: float = 0.0) -> Conditioning:

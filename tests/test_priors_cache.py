@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dreamkit.priors.base import Conditioning
 from dreamkit.priors.cache import EmbeddingCache, cache_folder, embedding_cache
+from dreamkit.priors.conditioning import Conditioning
 
 
 @pytest.fixture(autouse=True)

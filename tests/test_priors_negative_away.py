@@ -11,7 +11,7 @@ from tiny_models import save_tiny_model
 
 from dreamkit.cameras import Cameras, orbit
 from dreamkit.construct import read_spec
-from dreamkit.priors.base import Conditioning
+from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.flow import Flow
 from dreamkit.priors.guide import GuidedViews, TextGuide
 from dreamkit.priors.latent_diffusion import LatentDiffusion

@@ -20,6 +20,7 @@ from probes import ask
 from report import write_report
 from runs import carry_out
 from texture import SIZES, Painting, paint, pixel_noise
+from workers import end_with_parent
 
 CLIPPINGS = {"not clipped": 0.0, "clipped at 0.1": 0.1, "clipped at 0.5": 0.5}
 PAINTING_STEPS = 150
@@ -28,7 +29,7 @@ PAINTING_STEPS = 150
 def main() -> None:
     options = _options()
     wanted = tasks(options.arms, options.prompts, options.seeds)
-    with ProcessPoolExecutor(options.jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+    with ProcessPoolExecutor(options.jobs, get_context("spawn"), _begin) as pool:
         # Edits need the runs that they start from.
         for group in ([t for t in wanted if t.source is None], [t for t in wanted if t.source is not None]):
             _all(pool, carry_out, [(task, options.out, options.steps) for task in group])
@@ -40,6 +41,11 @@ def main() -> None:
         )
         _add_paintings(pool, found, max(noise, key=lambda size: noise[size][0]), options)
     print(write_report(options.out, wanted, found, noise))
+
+
+def _begin() -> None:
+    end_with_parent()
+    torch.set_num_threads(1)
 
 
 def _options() -> argparse.Namespace:

@@ -11,7 +11,8 @@ from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.learnt import AbstractLearnt, check_share, reference_noise, state_of
 from dreamkit.guidance.weighting import check_name, weight
 from dreamkit.priors.base import AbstractPrior
-from dreamkit.priors.student import AbstractStudent, StudentPrior, camera_numbers
+from dreamkit.priors.student import AbstractStudent, camera_numbers
+from dreamkit.priors.student_prior import StudentPrior
 
 
 class Path(nn.Module):

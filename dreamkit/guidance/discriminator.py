@@ -14,7 +14,8 @@ from dreamkit.guidance.lessons import LEVELS
 from dreamkit.guidance.ratio import AbstractRatio
 from dreamkit.guidance.remembering import Remembering
 from dreamkit.guidance.sampling import draw_samples
-from dreamkit.priors.base import AbstractPrior, Conditioning
+from dreamkit.priors.base import AbstractPrior
+from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.draws import normal, uniform
 
 

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamkit.guidance.base import NoisyView
-from dreamkit.priors.base import AbstractPrior, Conditioning
+from dreamkit.priors.base import AbstractPrior
+from dreamkit.priors.conditioning import Conditioning
 
 
 class Head(nn.Module):

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dreamkit.guidance.base import NoisyView
-from dreamkit.priors.base import Conditioning
+from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.draws import normal, uniform
 from dreamkit.priors.student import camera_numbers
 

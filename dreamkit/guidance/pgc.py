@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.wrapper import AbstractWrapper
-from dreamkit.names import did_you_mean
+from dreamkit.names import check_choice
 from dreamkit.priors.base import AbstractPrior
 
 Clip = Callable[[Tensor, float], Tensor]
@@ -51,9 +51,7 @@ class PGC(AbstractWrapper):
     paper: ClassVar[str] = "2310.12474"
 
     def __post_init__(self) -> None:
-        if self.kind not in CLIPS:
-            known = ", ".join(CLIPS)
-            raise ValueError(f"unknown kind of clipping {self.kind!r}{did_you_mean(self.kind, CLIPS)} Known: {known}")
+        check_choice("kind of clipping", self.kind, list(CLIPS))
         if not (self.threshold > 0 and self.loss_scale > 0):
             raise ValueError(f"threshold and loss_scale are positive; got {self.threshold} and {self.loss_scale}")
 

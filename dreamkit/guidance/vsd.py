@@ -10,7 +10,8 @@ from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.learnt import AbstractLearnt, reference_noise, student_of
 from dreamkit.guidance.weighting import check_name, weight
 from dreamkit.priors.base import AbstractPrior
-from dreamkit.priors.student import StudentPrior, camera_numbers
+from dreamkit.priors.student import camera_numbers
+from dreamkit.priors.student_prior import StudentPrior
 
 
 @dataclass(frozen=True)

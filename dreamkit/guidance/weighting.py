@@ -3,7 +3,7 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dreamkit.names import did_you_mean
+from dreamkit.names import check_choice
 from dreamkit.priors.schedule import NoiseSchedule
 
 FORMULAS = {
@@ -26,6 +26,5 @@ def weight(
 
 def check_name(name: str) -> str:
     """The name itself when there is such a weighting; raises ValueError otherwise."""
-    if name not in FORMULAS:
-        raise ValueError(f"unknown weighting {name!r}{did_you_mean(name, FORMULAS)} Known: {', '.join(FORMULAS)}")
+    check_choice("weighting", name, list(FORMULAS))
     return name

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from dreamkit.names import did_you_mean
 from dreamkit.priors import schedule as noise_schedules
-from dreamkit.priors.base import AbstractPrior, Conditioning
+from dreamkit.priors.base import AbstractPrior
+from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.draws import Source, normal
 from dreamkit.priors.gaussian_student import GaussianStudent
 from dreamkit.priors.schedule import NoiseSchedule

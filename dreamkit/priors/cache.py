@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from dreamkit.priors.base import Conditioning
+from dreamkit.priors.conditioning import Conditioning
 
 
 def cache_folder() -> Path:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dreamkit.names import did_you_mean
 from dreamkit.priors.autoencoder import Autoencoder
-from dreamkit.priors.base import Conditioning
+from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.draws import Source
 from dreamkit.priors.flow_backbone import AbstractFlowBackbone
 from dreamkit.priors.flow_flux import FluxBackbone

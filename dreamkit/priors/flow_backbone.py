@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dreamkit.priors.base import Conditioning
+from dreamkit.priors.conditioning import Conditioning
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dreamkit.priors.base import Conditioning
+from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.flow_backbone import AbstractFlowBackbone
 from dreamkit.priors.t5 import encode_t5
 from dreamkit.priors.text import PARTS, encode_clip

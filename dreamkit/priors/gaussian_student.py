@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dreamkit.priors.base import Conditioning
+from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.schedule import NoiseSchedule
 from dreamkit.priors.student import CAMERA, AbstractStudent
 

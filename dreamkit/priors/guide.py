@@ -9,7 +9,8 @@ from torch import Tensor
 
 from dreamkit.cameras import Cameras
 from dreamkit.priors import perp_neg
-from dreamkit.priors.base import AbstractPrior, Conditioning
+from dreamkit.priors.base import AbstractPrior
+from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.draws import Source
 from dreamkit.priors.prompts import PromptTable, Row, ViewRegions, wrap
 from dreamkit.priors.shaping import CFG, AbstractShaping, Predictions

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dreamkit.priors import schedule as noise_schedules
 from dreamkit.priors.autoencoder import Autoencoder
-from dreamkit.priors.base import Conditioning
+from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.draws import Source
 from dreamkit.priors.prediction import check_kind
 from dreamkit.priors.pretrained import AbstractPretrained, load_frozen

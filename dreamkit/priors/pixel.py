@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dreamkit.priors.base import Conditioning
+from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.draws import Source
 from dreamkit.priors.prediction import check_kind
 from dreamkit.priors.pretrained import AbstractPretrained, load_frozen, to_pixels

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamkit.names import did_you_mean
-from dreamkit.priors.base import AbstractPrior, Conditioning
+from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.cache import embedding_cache
+from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.locate import locate, variant
 from dreamkit.priors.lora_student import LoraStudent
 from dreamkit.priors.prediction import to_noise

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dreamkit.priors.base import AbstractPrior, Conditioning
+from dreamkit.priors.base import AbstractPrior
+from dreamkit.priors.conditioning import Conditioning
 
 
 class Row(IntEnum):

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dreamkit.priors.base import Conditioning
+from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.locate import variant
 
 PARTS = ("model_index.json", "tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
