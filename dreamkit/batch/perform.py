@@ -27,14 +27,17 @@ class LoadedPrior:
 
     def __init__(self, device: str) -> None:
         self.device = device
+        self.seconds = 0.0
+        "What loading it has cost since the last task that was done."
         self._key, self._prior = "", None
 
     def of(self, recipe: Recipe) -> AbstractPrior:
         """The recipe's prior; another one that was loaded before is let go of first."""
         key = json.dumps(plain(recipe.prior))
         if self._prior is None or key != self._key:
-            self._prior = None
+            self._prior, began = None, time.monotonic()
             self._key, self._prior = key, recipe.prior.build(device=self.device)
+            self.seconds += time.monotonic() - began
         return self._prior
 
 
@@ -53,7 +56,8 @@ def perform(task: Task, prior: LoadedPrior) -> Iterator[Step | Result]:
             yield from generate(
                 recipe, folder, device=prior.device, resume=True, prior=prior.of(recipe), wait=_PATIENCE
             )
-            done = close(task, time.monotonic() - began)
+            done = close(task, time.monotonic() - began, prior.seconds)
+            prior.seconds = 0.0
             # It protects a run that goes on; a thousand of them would fill the disk.
             previous(folder / "checkpoint.safetensors").unlink(missing_ok=True)
         yield done

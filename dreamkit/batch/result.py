@@ -27,17 +27,21 @@ class Result:
     files: Mapping[str, str] = field(default_factory=dict)
     "SHA-256 of each file, by name."
     numbers: Mapping[str, float] = field(default_factory=dict)
-    "What the export measured: `faces`, `mesh_psnr_median`, `peak_memory_mb`."
+    "What the export measured: `faces`, `mesh_psnr_median`, `peak_memory_mb`; and `prior_seconds`."
     stops: bool = False
     "The reason is not the prompt's (a full disk, a read-only folder): what comes next would fail as well."
 
 
-def close(task: Task, seconds: float) -> Result:
-    """Write the result of a task whose files are all there; from now on it is done."""
+def close(task: Task, seconds: float, loading: float) -> Result:
+    """Write the result of a task whose files are all there; from now on it is done.
+
+    `seconds` is what it took in all, `loading` the share in which the prior was loaded (0 where it was there already).
+    """
     folder = Path(task.folder)
     files = {name: digest(folder / name) for name in ASSETS if (folder / name).exists()}
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     numbers = {name: metrics[name] for name in ("faces", "mesh_psnr_median", "peak_memory_mb")}
+    numbers["prior_seconds"] = round(loading, 3)
     result = Result(task.key, "done", seconds=round(seconds, 3), files=files, numbers=numbers)
     write_atomically(folder / FILE, _json(asdict(result)))
     return result
