@@ -1,6 +1,5 @@
 """The command line: reads options, shows `Step`s, turns errors into one paragraph. No logic of its own."""
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,36 +18,73 @@ app = typer.Typer(
 )
 _console = Console(stderr=True, highlight=False)
 
+RecipeName = Annotated[str, typer.Option(help="A recipe's name (see `dreamkit recipes`) or a TOML file.")]
+PriorName = Annotated[str | None, typer.Option(help="Model alias, hub id or local folder.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of every random number; without it, the recipe's (0).")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Optimisation steps.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. prompt.scale=20.")]
+
 # Everything heavy is imported inside the commands: `dreamkit --help` answers at once.
 
 
 @app.command()
 def generate(
     prompt: Annotated[str | None, typer.Argument(help="What to make; a recipe may hold it instead.")] = None,
-    recipe: Annotated[str, typer.Option(help="A recipe's name (see `dreamkit recipes`) or a TOML file.")] = "toybox",
-    prior: Annotated[str | None, typer.Option(help="Model alias, hub id or local folder.")] = None,
+    recipe: RecipeName = "toybox",
+    prior: PriorName = None,
     out: Annotated[Path | None, typer.Option(help="Output folder; by default outputs/PROMPT-SEED.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every random number; 0 by default.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimisation steps.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")] = "auto",
-    setting: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. prompt.scale=20.")] = None,
+    seed: Seed = None,
+    steps: Steps = None,
+    device: Device = "auto",
+    setting: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")] = False,
 ) -> None:
     """Make a 3D asset from a prompt."""
     from dreamkit.generate import generate as run
     from dreamkit.recipe import load_recipe
+    from dreamkit.recipe_file import prior_settings
 
-    settings = list(setting or [])
-    settings += [f"training.steps={steps}"] if steps is not None else []
     with _explained():
         if prompt is not None and not prompt.strip():
             raise ValueError("the prompt is empty; say what to make, for example: dreamkit generate 'a red mug'")
-        loaded = load_recipe(recipe, [*settings, *_prior_settings(prior)])
+        loaded = load_recipe(recipe, [*_settings(setting, steps), *prior_settings(prior)])
         text = loaded.prompt.text if prompt is None else prompt
         loaded = loaded.asking(text, loaded.seed if seed is None else seed)
         folder = out or _fresh_folder(text, loaded.seed, resume)
         _show(run(loaded, folder, device=_device(device), resume=resume), folder)
         _console.print(f"[green]done[/]: {folder}/asset.glb")
+
+
+@app.command()
+def batch(
+    file: Annotated[Path, typer.Argument(help="Prompts, one a line; or a .csv or .jsonl table.")],
+    out: Annotated[Path | None, typer.Option(help="Output folder; by default outputs/FILE.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default the cores, or 1 on a GPU.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each; results depend on it.")] = 1,
+    seed_per_prompt: Annotated[bool, typer.Option(help="Another seed for each prompt, drawn from its text.")] = False,
+    recipe: RecipeName = "toybox",
+    prior: PriorName = None,
+    seed: Seed = None,
+    steps: Steps = None,
+    device: Device = "auto",
+    setting: Settings = None,
+) -> None:
+    """Make an asset for every prompt of a file; the same command again goes on where it stopped."""
+    from dreamkit.batch.pool import local_pool
+    from dreamkit.batch.run import run_batch
+    from dreamkit.batch.task import Defaults
+    from dreamkit.progress import show_batch
+    from dreamkit.report import batch_table
+
+    folder = out or Path("outputs") / file.stem
+    with _explained(), _stoppable(folder, "the same command"):
+        defaults = Defaults(recipe, prior, tuple(_settings(setting, steps)), seed, seed_per_prompt)
+        pool = local_pool(folder, _device(device), workers, threads)
+        report = show_batch(run_batch(file, folder, pool, defaults), _console)
+    Console().print(batch_table(report))
+    _console.print(f"{folder}/index.html shows them all")
+    raise typer.Exit(1 if report.failed else 0)
 
 
 @app.command()
@@ -147,10 +183,17 @@ def main() -> None:
 def _show(steps: Iterator, folder: Path) -> None:  # Iterator[Step], which would import torch
     from dreamkit.progress import show
 
-    try:
+    with _stoppable(folder, "the same command with --resume"):
         show(steps, _console)
+
+
+@contextmanager
+def _stoppable(folder: Path, again: str) -> Iterator[None]:
+    """Ctrl-C is an answer, not an accident: say what is kept, exit code 130."""
+    try:
+        yield
     except KeyboardInterrupt:
-        _console.print(f"\nstopped. What was done is kept in {folder}; the same command with --resume goes on.")
+        _console.print(f"\nstopped. What was done is kept in {folder}; {again} goes on.", markup=False)
         raise typer.Exit(130) from None
 
 
@@ -174,6 +217,10 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(2)
 
 
+def _settings(given: list[str] | None, steps: int | None) -> list[str]:
+    return [*(given or []), *([f"training.steps={steps}"] if steps is not None else [])]
+
+
 def _device(name: str) -> str:
     import torch
 
@@ -188,23 +235,9 @@ def _device(name: str) -> str:
 
 def _fresh_folder(prompt: str, seed: int, resume: bool) -> Path:
     """`outputs/a-red-mug-0`; with a number behind it where that is taken, unless it is to be resumed."""
-    slug = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60] or "asset"
-    base = Path("outputs") / f"{slug}-{seed}"
+    from dreamkit.names import folder_name
+
+    base = Path("outputs") / folder_name(prompt, seed)
     if resume or not base.exists():
         return base
     return next(path for n in range(2, sys.maxsize) if not (path := base.with_name(f"{base.name}-{n}")).exists())
-
-
-def _prior_settings(prior: str | None) -> list[str]:
-    """What `--prior` changes in a recipe: the model, and the type of prior where the usual one cannot read it."""
-    from dreamkit.priors.locate import prior_type
-
-    if prior is None:
-        return []
-    kind = prior_type(prior)
-    settings = [f"prior.model={_quoted(prior)}"]
-    return [*settings, f"prior.type={kind}"] if kind in ("flow", "pixel") else settings
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "") + "'"

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from dreamkit.export.asset import ExportReport, export_asset
-from dreamkit.export.atomic import write_atomically
+from dreamkit.export.atomic import sweep, write_atomically
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.guide import TextGuide
 from dreamkit.priors.prompts import embed_prompts
@@ -20,6 +20,7 @@ from dreamkit.recipe import Recipe, load_recipe
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
 from dreamkit.training.checkpoint import load_checkpoint
+from dreamkit.training.lock import exclusive
 from dreamkit.training.loop import Distiller, train
 from dreamkit.training.original import Original
 
@@ -36,6 +37,11 @@ class RunLog:
     seconds: dict[str, float] = field(default_factory=dict)
     _stage: str = ""
     _since: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        """Cut off half a line, which a full disk can leave."""
+        if self.path.exists() and not (content := self.path.read_bytes()).endswith(b"\n"):
+            write_atomically(self.path, content[: content.rfind(b"\n") + 1])
 
     def enter(self, stage: str) -> None:
         """Begin a stage; the one before it ends."""
@@ -60,19 +66,30 @@ class RunLog:
 
 
 def generate(
-    recipe: Recipe, out: Path, *, device: str = "cpu", resume: bool = False, prior: AbstractPrior | None = None
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: str = "cpu",
+    resume: bool = False,
+    prior: AbstractPrior | None = None,
+    wait: float = 0.0,
 ) -> Iterator[Step]:
     """Make the asset that the recipe describes, in the folder `out`, step by step.
 
     Yields the optimisation's steps, then the export's (`Step.stage`). `resume` goes on from the folder's checkpoint; a
-    finished run is only exported again. A prior that is loaded already can be passed in. Raises ValueError for an empty
-    prompt and for an edit of no run, FolderInUse where `out` holds another run, EmptySurface, Diverged,
-    DamagedCheckpoint, OSError.
+    finished run is only exported again. A prior that is loaded already can be passed in. One process at a time works in
+    a folder; another is given `wait` seconds to go away. Raises ValueError for an empty prompt and for an edit of no
+    run, FolderInUse where `out` holds another run, FolderBusy, EmptySurface, Diverged, DamagedCheckpoint, OSError.
     """
     if not recipe.prompt.text.strip():
         raise ValueError("the prompt is empty; say what to make, for example: dreamkit generate 'a red mug'")
-    recipe = settled(recipe)
-    _claim(recipe, out, resume)
+    with exclusive(out, wait):
+        recipe = settled(recipe)
+        _claim(recipe, out, resume)
+        yield from _generate(recipe, out, device, resume, prior)
+
+
+def _generate(recipe: Recipe, out: Path, device: str, resume: bool, prior: AbstractPrior | None) -> Iterator[Step]:
     log = RunLog(out / "log.jsonl")
     log.enter("load the prior")
     loaded: AbstractPrior = recipe.prior.build(device=device) if prior is None else prior
@@ -95,11 +112,13 @@ def generate(
 def export_run(folder: Path, settings: tuple[str, ...] = ()) -> Iterator[Step]:
     """Write the asset of a run again, from its checkpoint, with other export settings."""
     recipe = load_recipe(str(folder / "recipe.toml"), settings)
-    log = RunLog(folder / "log.jsonl")
-    log.enter("export")
-    report = yield from _logged(export_asset(load_scene(recipe, folder), folder, recipe.export), log)
-    log.enter("done")
-    _write_metrics(recipe, folder, report, log)
+    with exclusive(folder):
+        sweep(folder)
+        log = RunLog(folder / "log.jsonl")
+        log.enter("export")
+        report = yield from _logged(export_asset(load_scene(recipe, folder), folder, recipe.export), log)
+        log.enter("done")
+        _write_metrics(recipe, folder, report, log)
 
 
 def load_scene(recipe: Recipe, folder: Path) -> Scene:
@@ -140,8 +159,7 @@ def settled(recipe: Recipe) -> Recipe:
 
 
 def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
-    """Make the folder and write the recipe into it, before any time is spent."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write the recipe into the folder, before any time is spent."""
     stored = out / "recipe.toml"
     text = recipe.text()
     if stored.exists() and not resume:
@@ -153,6 +171,7 @@ def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
             f"{stored} differs from what was asked for, and a run is resumed only with its own recipe: "
             f"dreamkit generate --recipe {stored} --out {out} --resume"
         )
+    sweep(out)
     write_atomically(stored, text.encode())
 
 

@@ -1,25 +1,21 @@
-"""A live view of a stream of `Step`s in the terminal: one bar for each stage, with loss and time left."""
+"""Live views in the terminal: of a stream of `Step`s, one bar for each stage; of a batch, one for each worker."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from dreamkit.batch.run import Progress as BatchProgress
+from dreamkit.batch.run import Report
+from dreamkit.names import shown
 from dreamkit.rendering import Step
 
 
 def show(steps: Iterator[Step], console: Console) -> None:
     """Consume the steps; notes are printed above the bars."""
-    columns = (
-        TextColumn("{task.description:<12}"),
-        BarColumn(bar_width=32),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[detail]:<22}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bars:
+    with _bars(console) as bars:
         tasks: dict[str, int] = {}
         for step in steps:
             if step.stage not in tasks:
@@ -28,3 +24,44 @@ def show(steps: Iterator[Step], console: Console) -> None:
             bars.update(tasks[step.stage], completed=step.index, detail=detail)  # pyright: ignore[reportArgumentType]
             if step.note:
                 bars.console.print(f"  {step.note}", style="dim", markup=False)
+
+
+def show_batch(messages: Generator[BatchProgress, None, Report], console: Console) -> Report:
+    """Consume a batch: a bar for all, and one for what each worker is doing. Returns its report."""
+    # Closed here: the workers must not outlive a Ctrl-C.
+    with closing(messages), _bars(console) as bars:
+        whole = bars.add_task("batch", total=None, detail="")
+        workers: dict[int, int] = {}
+        while True:
+            try:
+                said = next(messages)
+            except StopIteration as stop:
+                return stop.value
+            failed = f"{said.failed} failed" if said.failed else ""
+            bars.update(whole, completed=said.done + said.failed, total=said.total, detail=failed)  # pyright: ignore[reportArgumentType]
+            if said.worker is not None:
+                if said.worker not in workers:
+                    workers[said.worker] = bars.add_task("", detail="")
+                _show_worker(bars, workers[said.worker], said)
+            if said.note:
+                bars.console.print(f"  {said.note}", style="dim", markup=False)
+
+
+def _show_worker(bars: Progress, bar: int, said: BatchProgress) -> None:
+    stage = said.step.stage if said.step else "done"
+    index, total = (said.step.index, said.step.total) if said.step else (1, 1)
+    name = escape(shown(said.prompt, 28))
+    bars.update(bar, description=name, completed=index, total=total, detail=stage)  # pyright: ignore[reportArgumentType]
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<12}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[detail]:<22}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )

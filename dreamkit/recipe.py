@@ -5,6 +5,7 @@ parameters of its constructor.
 """
 
 import typing
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -30,6 +31,9 @@ from dreamkit.representations.base import AbstractShape
 from dreamkit.schedules import Schedule
 from dreamkit.training.plan import TrainingPlan
 
+LONGEST = 10_000
+"Characters of a prompt. Text encoders read a few hundred; what is longer was not meant as a prompt."
+
 
 @dataclass(frozen=True)
 class PromptPlan:
@@ -43,6 +47,10 @@ class PromptPlan:
     regions: ViewRegions = field(default_factory=ViewRegions)
     debiasing: Debiasing | None = None
     "Leaves words out of the views that they speak against; needs a masked language model."
+
+    def __post_init__(self) -> None:
+        for text in (self.text, self.negative):
+            _check_text(text)
 
     def worded(self, text: str) -> ViewPrompts:
         """The text worded for each view, and debiased where that was asked for."""
@@ -120,6 +128,15 @@ class Recipe:
         edit = None if self.edit is None else replace(self.edit, prompt=self.edit.prompt or source.prompt.text)
         kind = {name: getattr(source, name).finished() for name in ("shape", "material", "background", "renderer")}
         return replace(self, edit=edit, **kind)
+
+
+def _check_text(text: str) -> None:
+    if len(text) > LONGEST:
+        raise ValueError(f"a prompt has at most {LONGEST} characters; this one has {len(text)}: {text[:40]!r}...")
+    # Terminals obey control characters, and half a surrogate pair cannot be written to a file.
+    steering = [c for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t"]
+    if steering:
+        raise ValueError(f"a prompt holds no control characters; found {steering[0]!r} in {text[:40]!r}. Remove it")
 
 
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamkit.construct import Plain, RecipeError, unknown
+from dreamkit.priors.locate import prior_type
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -27,6 +28,16 @@ def read_table(name: str, settings: Sequence[str] = ()) -> Table:
     for setting in settings:
         _set(table, setting)
     return table
+
+
+def prior_settings(prior: str | None) -> list[str]:
+    """What `--prior` changes in a recipe: the model, and the type of prior where the usual one cannot read it."""
+    if prior is None:
+        return []
+    kind = prior_type(prior)
+    # Quoted, so that a folder called 21 stays a text.
+    model = "prior.model='" + prior.replace("'", "") + "'"
+    return [model, f"prior.type={kind}"] if kind in ("flow", "pixel") else [model]
 
 
 def merge(base: Table, own: Table) -> Table:

@@ -10,7 +10,9 @@ from statistics import mean
 import torch
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from dreamkit.batch.run import Report, summary
 from dreamkit.evaluate.asset import Assessment, assess
 from dreamkit.evaluate.judge import load_judge
 from dreamkit.generate import write_metrics
@@ -74,6 +76,18 @@ def assess_runs(folders: Sequence[Path]) -> Table:
         values = [[v for a in found if (v := getattr(a, name)) is not None] for name in _COLUMNS]
         table.add_section()
         table.add_row("mean", f"{len(found)} runs", *[_number(mean(column) if column else None) for column in values])
+    return table
+
+
+def batch_table(report: Report) -> Table:
+    """What became of each prompt of a batch."""
+    table = Table("prompt", "state", "seconds", "folder, or what went wrong", title=str(report.out))
+    for prompt, state, seconds, last in summary(report):
+        # Texts, so that brackets in a prompt are no markup.
+        table.add_row(Text(prompt), Text(state, style="red" if state == "failed" else ""), seconds, Text(last))
+    table.add_section()
+    done = len(report.results) - sum(result.status == "failed" for result in report.results.values())
+    table.add_row("all", f"{done} done", "", f"{report.failed} failed, {report.earlier} done before")
     return table
 
 

@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_PARTIAL = ".partial"
+"What temporary files have in their names, so that those of a killed process can be told from a person's."
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, with its ending; renamed to `path` when the block succeeds, else removed.
 
-    A reader never sees half a file, and a failed run leaves the previous file as it was. Errors of the file system
-    (read-only folder, full disk) come out as the OSError they are.
+    A reader never sees half a file, also after a power cut, and a failed run leaves the previous file as it was. Errors
+    of the file system (read-only folder, full disk) come out as the OSError they are.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=f"{_PARTIAL}{path.suffix}", dir=path.parent)
     os.close(handle)
     try:
         yield Path(name)
@@ -24,6 +27,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(name, 0o666 & ~umask)
+        with open(name, "rb") as file:
+            os.fsync(file.fileno())
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)
@@ -33,3 +38,10 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a whole file; see `atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder; only for the one process that works there."""
+    for pattern in (f".*-????????{_PARTIAL}.*", f"*.safetensors{_PARTIAL}"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Checkpoints: one safetensors file that is either whole or absent, and that knows when it is damaged.
 
-Nothing is pickled, so a checkpoint from a stranger cannot run code.
+The one before it is kept as well, for the day when the disk has damaged the last one. Nothing is pickled, so a
+checkpoint from a stranger cannot run code.
 """
 
 import hashlib
@@ -38,9 +39,10 @@ def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint beside its place, flush it to the disk, then move it there in one step.
+    """Write the checkpoint beside its place, flush it to the disk, then move it there.
 
-    A crash at any moment leaves either the old file or the new one. Raises OSError where the disk refuses.
+    What was there becomes the previous one (see `previous`). A crash at any moment leaves a whole checkpoint in one of
+    the two places. Raises OSError where the disk refuses.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
     facts = {**checkpoint.facts, "sha256": _digest(tensors, checkpoint.facts)}
@@ -49,12 +51,38 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         save_file(tensors, partial, metadata=facts)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
+        if path.exists():
+            path.replace(previous(path))
         partial.replace(path)
     except SafetensorError as error:
         # safetensors wraps what the operating system said ("No space left on device") in its own type.
         raise OSError(f"could not write the checkpoint {path}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the last one is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def load_latest(path: Path) -> tuple[Checkpoint | None, str | None]:
+    """The last checkpoint that is whole, None where there is none, and what a person should know about it.
+
+    Falls back to the previous one where the last is damaged, or is missing because a crash came between two renames.
+    Raises DamagedCheckpoint where no whole one is left.
+    """
+    older = previous(path)
+    if not path.exists():
+        return (load_checkpoint(older), None) if older.exists() else (None, None)
+    try:
+        return load_checkpoint(path), None
+    except DamagedCheckpoint as error:
+        if not older.exists():
+            raise
+        stored = load_checkpoint(older)
+        step = stored.facts.get("step", "unknown")
+        return stored, f"{path.name} is damaged: going on from the previous checkpoint, step {step} ({error})"
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -69,14 +97,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
             facts = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
-        raise DamagedCheckpoint(
-            f"the checkpoint {path} is damaged ({error}). Delete it to start afresh, or restore it from a copy."
-        ) from error
+        raise DamagedCheckpoint(f"the checkpoint {path} is damaged ({error}). {_advice(path)}") from error
     stored = facts.pop("sha256", None)
     if stored != _digest(tensors, facts):
         raise DamagedCheckpoint(
             f"the checkpoint {path} does not match its checksum: it was altered or damaged after it was written. "
-            "Delete it to start afresh, or restore it from a copy."
+            + _advice(path)
         )
     return Checkpoint(tensors, facts)
 
@@ -96,6 +122,12 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
         index, name = key.split("/", 1)
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _advice(path: Path) -> str:
+    older = previous(path)
+    others = f" The one before it is {older}: resuming the run goes on from there." if older.exists() else ""
+    return f"Delete it to start afresh, or restore it from a copy.{others}"
 
 
 def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:

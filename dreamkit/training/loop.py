@@ -22,7 +22,7 @@ from dreamkit.schedules import value_at
 from dreamkit.training.checkpoint import (
     Checkpoint,
     DamagedCheckpoint,
-    load_checkpoint,
+    load_latest,
     optimizer_tensors,
     prefixed,
     restore_optimizer,
@@ -116,13 +116,17 @@ def train(
     """Optimise `scene` in place, and yield a `Step` after each optimiser step.
 
     With `path`, a checkpoint is written there every `checkpoint_every` steps and at the end; `resume` goes on from it,
-    to the same result as a run that was never interrupted. A loss or gradient that is not finite is never applied: the
-    run returns to the last good state with fresh random numbers, and says so in `Step.note`. Raises Diverged after
-    `patience` returns in a row, DamagedCheckpoint, and OSError where the checkpoint cannot be written.
+    to the same result as a run that was never interrupted (where it is damaged, from the previous one, with a
+    `Step.note`). A loss or gradient that is not finite is never applied: the run returns to the last good state with
+    fresh random numbers, and says so in `Step.note`. Raises Diverged after `patience` returns in a row,
+    DamagedCheckpoint, and OSError where the checkpoint cannot be written.
     """
     run = Run(scene, distiller, plan, seed)
-    if resume and path is not None and path.exists():
-        run.restore(load_checkpoint(path))
+    stored, note = load_latest(path) if resume and path is not None else (None, None)
+    if stored is not None:
+        run.restore(stored)
+    if note is not None:
+        yield Step(run.step, plan.steps, 0.0, note=note)
     good, failures = run.checkpoint(), 0
     while run.step < plan.steps:
         step = _advance(run)

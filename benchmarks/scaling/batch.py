@@ -1,0 +1,162 @@
+"""A batch against a shell loop, and against kill -9: `python benchmarks/scaling/batch.py whole|killed|loop|report`.
+
+`whole` runs `dreamkit batch` undisturbed; `killed` runs the same batch and kills it three times at random, then lets it
+end; `loop` runs `dreamkit generate` once for each of the first prompts, as a shell would; `report` compares the three
+and writes docs/results/batch.md. Few steps and a coarse export: what is measured is the batch, not the distillation.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PROMPTS = ROOT / "prompts" / "toybox.txt"
+SETTINGS = [
+    "training.checkpoint_every=5", "shape.levels.log2_table_size=12", "shape.density_map.scale=20",
+    "renderer.samples=16", "export.grid=24", "export.faces=500", "export.texture=64", "export.refine=3",
+    "export.frames=0", "export.size=32",
+]  # fmt: skip
+OPTIONS = ["--steps", "20", "--device", "cpu", *[part for setting in SETTINGS for part in ("--set", setting)]]
+KILLS = 3
+PYTHON = [sys.executable, "-m", "dreamkit"]
+
+
+def quiet(command: list[str]) -> subprocess.Popen:
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def batch(out: Path, workers: int) -> list[str]:
+    return [*PYTHON, "batch", str(PROMPTS), "--out", str(out), "--workers", str(workers), *OPTIONS]
+
+
+def whole(out: Path, workers: int) -> dict:
+    """Wall clock and processor seconds of an undisturbed batch."""
+    return measured(lambda: quiet(batch(out / "whole", workers)).wait())
+
+
+def killed(out: Path, workers: int, seed: int = 0) -> dict:
+    """Kill the batch while it is between random numbers of finished prompts; a worker dies as well, now and then."""
+    draw = random.Random(seed)
+    prompts = len(prompts_of())
+    marks = sorted(draw.sample(range(2, prompts - 2), KILLS))
+    exits, deaths = [], []
+    for mark in marks:
+        process = quiet(batch(out / "killed", workers))
+        while finished(out / "killed") < mark and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(draw.uniform(0, 3))
+        deaths.append(finished(out / "killed"))
+        process.kill()
+        exits.append(process.wait())
+    assert exits == [-signal.SIGKILL] * KILLS, exits
+    last = quiet(batch(out / "killed", workers)).wait()
+    again = subprocess.run(batch(out / "killed", workers), capture_output=True, text=True, check=False)
+    return {"deaths": deaths, "last": last, "again": again.returncode, "said": "nothing to do" in again.stderr}
+
+
+def loop(out: Path, count: int) -> dict:
+    """`dreamkit generate` for each of the first prompts, one after the other and one thread each."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+    def run() -> None:
+        for index, prompt in enumerate(prompts_of()[:count]):
+            folder = str(out / "loop" / str(index))
+            assert quiet([*PYTHON, "generate", prompt, "--out", folder, *OPTIONS]).wait() == 0
+
+    return measured(run) | {"count": count}
+
+
+def measured(work) -> dict:
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"seconds": time.monotonic() - began, "processor": spent, "load": os.getloadavg()[1]}
+
+
+def prompts_of() -> list[str]:
+    lines = PROMPTS.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def finished(out: Path) -> int:
+    return len(list(out.glob("*/result.json")))
+
+
+def checksums(out: Path) -> dict[str, dict[str, str]]:
+    """Prompt to checksums, read from the files themselves and not from what the batch says of them."""
+    found: dict[str, dict[str, str]] = {}
+    for entry in json.loads((out / "manifest.json").read_text())["prompts"]:
+        assert entry["status"] == "done", entry
+        assert entry["prompt"] not in found, "a prompt was made twice"
+        folder = out / entry["folder"]
+        found[entry["prompt"]] = {name: digest(folder / name) for name in entry["files"]}
+    folders = [path for path in out.iterdir() if path.is_dir()]
+    assert len(folders) == len(found) == len(prompts_of()), (len(folders), len(found))
+    return found
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def report(out: Path) -> str:
+    """The table of docs/results/batch.md; raises where bytes differ."""
+    told = {name: json.loads((out / f"{name}.json").read_text()) for name in ("whole", "killed", "loop")}
+    one, two = checksums(out / "whole"), checksums(out / "killed")
+    assert one == two, [prompt for prompt in one if one[prompt] != two[prompt]]
+    count = told["loop"]["count"]
+    for index, prompt in enumerate(prompts_of()[:count]):
+        assert all(digest(out / "loop" / str(index) / name) == value for name, value in one[prompt].items()), prompt
+    entries = json.loads((out / "whole" / "manifest.json").read_text())["prompts"]
+    loads = [entry["numbers"]["prior_seconds"] for entry in entries]
+    files = sum(len(files) for files in one.values())
+    rows = [
+        ("prompts", len(one), count),
+        ("wall clock for each prompt, s", *each(told, "seconds", len(one), count)),
+        ("processor time for each prompt, s", *each(told, "processor", len(one), count)),
+        ("times that a prior was loaded", sum(load > 0 for load in loads), count),
+        ("load of the machine meanwhile", f"{told['whole']['load']:.1f}", f"{told['loop']['load']:.1f}"),
+    ]
+    lines = ["| | `dreamkit batch` | shell loop over `generate` |", "|---|---|---|"]
+    lines += [f"| {name} | {mine} | {theirs} |" for name, mine, theirs in rows]
+    deaths = ", ".join(map(str, told["killed"]["deaths"]))
+    lines += ["", f"Killed with `kill -9` when {deaths} of {len(one)} prompts were done, and begun again each time: every prompt is",
+              f"there exactly once, and all {files} files have the bytes of the undisturbed batch (SHA-256 of each file). A fifth call",
+              f"said that there was nothing to do: {'yes' if told['killed']['said'] else 'NO'}; exit codes {told['killed']['last']} and {told['killed']['again']}.",
+              f"The {count} assets of the shell loop have the bytes of the batch as well."]  # fmt: skip
+    return "\n".join(lines)
+
+
+def each(told: dict, what: str, mine: int, theirs: int) -> tuple[str, str]:
+    return f"{told['whole'][what] / mine:.1f}", f"{told['loop'][what] / theirs:.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=["whole", "killed", "loop", "report"])
+    parser.add_argument("--out", type=Path, default=Path("outputs/batch"))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--count", type=int, default=6, help="prompts of the shell loop")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.part == "report":
+        print(report(options.out))
+        return
+    parts = {"whole": lambda: whole(options.out, options.workers), "killed": lambda: killed(options.out, options.workers),
+             "loop": lambda: loop(options.out, options.count)}  # fmt: skip
+    told = parts[options.part]()
+    (options.out / f"{options.part}.json").write_text(json.dumps(told))
+    print(told)
+
+
+if __name__ == "__main__":
+    main()
