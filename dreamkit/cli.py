@@ -1,6 +1,5 @@
 """The command line: reads options, shows `Step`s, turns errors into one paragraph. No logic of its own."""
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,19 +34,21 @@ def generate(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")] = False,
 ) -> None:
     """Make a 3D asset from a prompt."""
+    from dreamkit.device import choose_device
     from dreamkit.generate import generate as run
     from dreamkit.recipe import load_recipe
+    from dreamkit.recipe_file import prior_settings
 
     settings = list(setting or [])
     settings += [f"training.steps={steps}"] if steps is not None else []
     with _explained():
         if prompt is not None and not prompt.strip():
             raise ValueError("the prompt is empty; say what to make, for example: dreamkit generate 'a red mug'")
-        loaded = load_recipe(recipe, [*settings, *_prior_settings(prior)])
+        loaded = load_recipe(recipe, [*settings, *prior_settings(prior)])
         text = loaded.prompt.text if prompt is None else prompt
         loaded = loaded.asking(text, loaded.seed if seed is None else seed)
         folder = out or _fresh_folder(text, loaded.seed, resume)
-        _show(run(loaded, folder, device=_device(device), resume=resume), folder)
+        _show(run(loaded, folder, device=choose_device(device), resume=resume), folder)
         _console.print(f"[green]done[/]: {folder}/asset.glb")
 
 
@@ -88,12 +89,13 @@ def train_prior(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
 ) -> None:
     """Train the small diffusion prior; stop it at will, the same command goes on."""
+    from dreamkit.device import choose_device
     from dreamkit.toybox.train import planned
     from dreamkit.toybox.train import train_prior as run
 
     with _explained():
         plan = planned(pictures, autoencoder_steps, denoiser_steps)
-        _show(run(work, out, plan, _device(device), begin), work)
+        _show(run(work, out, plan, choose_device(device), begin), work)
         _console.print(f"[green]done[/]: use it with --prior {out}")
 
 
@@ -174,37 +176,11 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"cannot use the device {name!r}: {str(error).splitlines()[0]}. Try --device cpu") from error
-    return name
-
-
 def _fresh_folder(prompt: str, seed: int, resume: bool) -> Path:
     """`outputs/a-red-mug-0`; with a number behind it where that is taken, unless it is to be resumed."""
-    slug = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60] or "asset"
-    base = Path("outputs") / f"{slug}-{seed}"
+    from dreamkit.names import folder_name
+
+    base = Path("outputs") / folder_name(prompt, seed)
     if resume or not base.exists():
         return base
     return next(path for n in range(2, sys.maxsize) if not (path := base.with_name(f"{base.name}-{n}")).exists())
-
-
-def _prior_settings(prior: str | None) -> list[str]:
-    """What `--prior` changes in a recipe: the model, and the type of prior where the usual one cannot read it."""
-    from dreamkit.priors.locate import prior_type
-
-    if prior is None:
-        return []
-    kind = prior_type(prior)
-    settings = [f"prior.model={_quoted(prior)}"]
-    return [*settings, f"prior.type={kind}"] if kind in ("flow", "pixel") else settings
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "") + "'"

@@ -1,6 +1,7 @@
 """Names that a person may choose from, and what to say when the name is not among them."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -14,3 +15,14 @@ def check_choice(what: str, given: str, known: Sequence[str]) -> None:
     """Raise ValueError unless `given` is one of `known`; the message lists them and proposes the nearest."""
     if given not in known:
         raise ValueError(f"unknown {what} {given!r}: known are {', '.join(known)}{did_you_mean(given, known)}")
+
+
+def folder_name(prompt: str, seed: int) -> str:
+    """`a-red-mug-0`: a folder name that any file system takes, at most 80 plain letters whatever the prompt holds."""
+    return f"{re.sub(r'[^a-z0-9]+', '-', prompt.lower()[:1000]).strip('-')[:60].strip('-') or 'asset'}-{seed}"
+
+
+def shown(text: str, length: int = 100) -> str:
+    """A text for one line of a terminal: without characters that steer it or cannot be seen, and cut to `length`."""
+    visible = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[: length + 1])
+    return visible if len(text) <= length else visible[: length - 1] + "…"
