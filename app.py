@@ -44,7 +44,7 @@ class Page:
     def build(self) -> gr.Blocks:
         """All of the page; nothing of it comes from another server."""
         with gr.Blocks(title="dreamkit", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
-            gr.HTML(HEAD)
+            gr.HTML(HEAD, padding=False, elem_classes="dk-flush")
             self.name = gr.Textbox(visible=False)
             self.seen = gr.State(())
             self.clock = gr.Timer(1.0, active=False)
@@ -59,28 +59,31 @@ class Page:
                 with gr.Column(scale=6, min_width=300):
                     self._stage()
             gr.Markdown("### Made here")
-            self.gallery = gr.HTML(padding=False)
+            self.gallery = gr.HTML(padding=False, elem_classes="dk-flush", elem_id="gallery")
             self._connect(page, generate, edit, export)
         return page
 
     def _generate_form(self) -> Callable[[], None]:
         prompt = gr.Textbox(label="Prompt", placeholder="a red mug", lines=2, max_length=500, elem_id="prompt")
-        ideas = gr.Dataset(components=[prompt], samples=[], label="Try", elem_id="ideas")
+        with gr.Row(elem_classes="dk-ideas"):
+            ideas = gr.Dataset(components=[prompt], samples=[], show_label=False, label="Try", elem_id="ideas", scale=1)
+            more = gr.Button("Others", size="sm", scale=0, min_width=70, elem_id="others")
         go = gr.Button("Generate", variant="primary", elem_id="generate")
         problem = gr.HTML(visible=False, padding=False)
         recipe = gr.Dropdown(self._choices(edits=False), value="toybox", label="Recipe", filterable=False)
         about = gr.Markdown(elem_classes="dk-about")
-        with gr.Row():
+        with gr.Row(elem_classes="dk-numbers"):
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=90, elem_id="seed")
             steps = gr.Number(label="Steps", precision=0, minimum=1, min_width=90, elem_id="steps")
             scale = gr.Number(label="Prompt strength", min_width=90)
-        with gr.Accordion("Advanced", open=False):
+        with gr.Accordion("What this prior knows", open=False, visible=False) as known:
+            words = gr.Markdown(elem_classes="dk-about")
+        with gr.Accordion("Advanced", open=False, elem_id="advanced"):
             prior, settings, upload = self._advanced()
-        more = gr.Button("Other suggestions", size="sm", variant="secondary")
         given = [prompt, recipe, prior, seed, steps, scale, settings, upload]
 
         def connect() -> None:
-            told = [about, ideas, steps, scale]
+            told = [about, known, words, ideas, steps, scale]
             gr.on([recipe.change, prior.change], self._about, [recipe, prior], told, **_QUIET)
             self.page.load(self._about, [recipe, prior], told, **_QUIET)
             more.click(self._ideas, [recipe, prior], ideas, **_QUIET)
@@ -92,7 +95,9 @@ class Page:
     def _edit_form(self) -> Callable[[], None]:
         choices = self._choices(edits=True)
         self.source = gr.Dropdown([], label="What to change", elem_id="source")
-        prompt = gr.Textbox(label="What it should become", placeholder="a blue mug", lines=2, max_length=500)
+        prompt = gr.Textbox(
+            label="What it should become", placeholder="a blue mug", lines=2, max_length=500, elem_id="edit-prompt"
+        )
         go = gr.Button("Edit", variant="primary", elem_id="edit")
         problem = gr.HTML(visible=False, padding=False)
         recipe = gr.Dropdown(choices, value="toybox-dds", label="Recipe", filterable=False)
@@ -100,7 +105,7 @@ class Page:
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=90)
             steps = gr.Number(label="Steps", precision=0, minimum=1, min_width=90, elem_id="edit-steps")
             scale = gr.Number(label="Prompt strength", min_width=90)
-        with gr.Accordion("Advanced", open=False):
+        with gr.Accordion("Advanced", open=False, elem_id="edit-advanced"):
             prior, settings, upload = self._advanced()
         given = [self.source, prompt, recipe, prior, seed, steps, scale, settings, upload]
 
@@ -131,7 +136,10 @@ class Page:
         priors = [("as the recipe says", ""), *((name, name) for name in self.runs.priors)]
         prior = gr.Dropdown(priors, value="", label="Prior", filterable=False)
         hint = "guidance.type=csd\nshape.hidden=64"
-        settings = gr.Textbox(label="Settings, one key=value a line", placeholder=hint, lines=3, max_length=4000)
+        settings = gr.Textbox(
+            label="Settings, one key=value a line", placeholder=hint, lines=3, max_length=4000,
+            elem_classes="dk-settings",
+        )  # fmt: skip
         upload = gr.File(label="A recipe file instead", file_types=[".toml"], type="binary", height=110)
         return prior, settings, upload
 
@@ -236,11 +244,10 @@ class Page:
 
     def _about(self, recipe: str, prior: str) -> list[Any]:
         words = known_words(self._model(recipe, prior))
-        about = [self.recipes[recipe].about]
-        if words is not None:
-            about += [f"Its prior knows {', '.join(words.kinds)}; in {', '.join(words.colors)}; or "
-                      f"{', '.join(words.patterns)}."]  # fmt: skip
-        return ["\n\n".join(about), self._ideas(recipe, prior), *self._defaults(recipe)]
+        lists = (words.kinds, words.colors, words.patterns) if words is not None else ()
+        told = "\n\n".join(", ".join(entries) for entries in lists)
+        known = gr.Accordion(visible=words is not None)
+        return [self.recipes[recipe].about, known, told, self._ideas(recipe, prior), *self._defaults(recipe)]
 
     def _ideas(self, recipe: str, prior: str) -> gr.Dataset:
         words = known_words(self._model(recipe, prior))
