@@ -41,6 +41,7 @@ def generate(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")] = False,
 ) -> None:
     """Make a 3D asset from a prompt."""
+    from dreamkit.device import choose_device
     from dreamkit.generate import generate as run
     from dreamkit.recipe import load_recipe
     from dreamkit.recipe_file import prior_settings
@@ -52,7 +53,7 @@ def generate(
         text = loaded.prompt.text if prompt is None else prompt
         loaded = loaded.asking(text, loaded.seed if seed is None else seed)
         folder = out or _fresh_folder(text, loaded.seed, resume)
-        _show(run(loaded, folder, device=_device(device), resume=resume), folder)
+        _show(run(loaded, folder, device=choose_device(device), resume=resume), folder)
         _console.print(f"[green]done[/]: {folder}/asset.glb")
 
 
@@ -74,13 +75,14 @@ def batch(
     from dreamkit.batch.pool import local_pool
     from dreamkit.batch.run import run_batch
     from dreamkit.batch.task import Defaults
+    from dreamkit.device import choose_device
     from dreamkit.progress import show_batch
     from dreamkit.report import batch_table
 
     folder = out or Path("outputs") / file.stem
     with _explained(), _stoppable(folder, "the same command"):
         defaults = Defaults(recipe, prior, tuple(_settings(setting, steps)), seed, seed_per_prompt)
-        pool = local_pool(folder, _device(device), workers, threads)
+        pool = local_pool(folder, choose_device(device), workers, threads)
         report = show_batch(run_batch(file, folder, pool, defaults), _console)
     Console().print(batch_table(report))
     _console.print(f"{folder}/index.html shows them all")
@@ -124,12 +126,13 @@ def train_prior(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
 ) -> None:
     """Train the small diffusion prior; stop it at will, the same command goes on."""
+    from dreamkit.device import choose_device
     from dreamkit.toybox.train import planned
     from dreamkit.toybox.train import train_prior as run
 
     with _explained():
         plan = planned(pictures, autoencoder_steps, denoiser_steps)
-        _show(run(work, out, plan, _device(device), begin), work)
+        _show(run(work, out, plan, choose_device(device), begin), work)
         _console.print(f"[green]done[/]: use it with --prior {out}")
 
 
@@ -219,18 +222,6 @@ def _fail(message: str) -> NoReturn:
 
 def _settings(given: list[str] | None, steps: int | None) -> list[str]:
     return [*(given or []), *([f"training.steps={steps}"] if steps is not None else [])]
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"cannot use the device {name!r}: {str(error).splitlines()[0]}. Try --device cpu") from error
-    return name
 
 
 def _fresh_folder(prompt: str, seed: int, resume: bool) -> Path:

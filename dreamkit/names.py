@@ -18,7 +18,7 @@ def check_choice(what: str, given: str, known: Sequence[str]) -> None:
 
 
 def folder_name(prompt: str, seed: int) -> str:
-    """`a-red-mug-0`: a name for a run that any file system takes: short and plain, whatever the prompt holds."""
+    """`a-red-mug-0`: a folder name that any file system takes, at most 80 plain letters whatever the prompt holds."""
     return f"{re.sub(r'[^a-z0-9]+', '-', prompt.lower()[:1000]).strip('-')[:60].strip('-') or 'asset'}-{seed}"
 
 

@@ -25,9 +25,29 @@ def read_table(name: str, settings: Sequence[str] = ()) -> Table:
     for beside the one that names it. Raises RecipeError.
     """
     table = _complete(name, Path(), ())
+    apply_settings(table, settings)
+    return table
+
+
+def apply_settings(table: Table, settings: Sequence[str]) -> None:
+    """Change the table by `key=value` settings; raises RecipeError."""
     for setting in settings:
         _set(table, setting)
-    return table
+
+
+def extend_table(own: Table) -> Table:
+    """A table that came from no file, completed by the recipe that it `extends`; raises RecipeError."""
+    return _extended(own, "the recipe", Path(), ())
+
+
+def prior_settings(prior: str | None) -> list[str]:
+    """What `--prior` changes in a recipe: the model, and the type of prior where the usual one cannot read it."""
+    if prior is None:
+        return []
+    kind = prior_type(prior)
+    # Quoted, so that a folder called 21 stays a text.
+    model = "prior.model='" + prior.replace("'", "") + "'"
+    return [model, f"prior.type={kind}"] if kind in ("flow", "pixel") else [model]
 
 
 def prior_settings(prior: str | None) -> list[str]:
@@ -63,13 +83,17 @@ def _complete(name: str, beside: Path, chain: tuple[Path, ...]) -> Table:
     path = _locate(name, beside)
     if path in chain:
         raise RecipeError(f"recipe: {' extends '.join(str(p) for p in (*chain, path))}, which never ends")
-    table = _read(path)
-    if "extends" not in table:
-        return table
-    base = table.pop("extends")
+    return _extended(_read(path), path, path.parent, (*chain, path))
+
+
+def _extended(own: Table, named: object, beside: Path, chain: tuple[Path, ...]) -> Table:
+    if "extends" not in own:
+        return own
+    own = dict(own)
+    base = own.pop("extends")
     if not isinstance(base, str):
-        raise RecipeError(f"{path}: extends: expected the name of a recipe; got {base!r}")
-    return merge(_complete(base, path.parent, (*chain, path)), table)
+        raise RecipeError(f"{named}: extends: expected the name of a recipe; got {base!r}")
+    return merge(_complete(base, beside, chain), own)
 
 
 def _locate(name: str, beside: Path) -> Path:

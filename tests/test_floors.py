@@ -11,12 +11,12 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dreamkit"
 
 FLOORS = (
-    {"vectors", "cameras", "rendering", "mesh", "schedules", "names", "construct"},
+    {"vectors", "cameras", "rendering", "mesh", "schedules", "names", "construct", "device"},
     {"ops"},
     {"priors", "representations", "materials", "renderers"},
     {"guidance", "convert"},
     {"training", "export", "toybox", "evaluate"},
-    {"recipe_file", "recipe", "generate", "batch"},
+    {"recipe_file", "recipe", "generate", "batch", "service"},
     {"report", "progress", "cli", "__main__"},
 )
 "Rooms from the ground up; a room imports from its own floor and those below."

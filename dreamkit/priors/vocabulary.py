@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 
 class UnknownWords(ValueError):
     """A prompt uses words that the prior was not trained on."""
@@ -48,6 +50,24 @@ class Vocabulary:
             unknown = [word for word in dict.fromkeys(split_words(prompt)) if word not in known]
             if unknown:
                 raise UnknownWords(self._explain(prompt, unknown, sorted(known), prior))
+
+    def suggest(self, count: int, generator: torch.Generator) -> list[str]:
+        """Random prompts that it understands, of different kinds: `a [pattern] [colour] KIND`, half of them plain.
+
+        At most as many as there are kinds.
+        """
+        kinds = [self.kinds[i] for i in torch.randperm(len(self.kinds), generator=generator)[:count]]
+        return [self._suggestion(kind, generator) for kind in kinds]
+
+    def _suggestion(self, kind: str, generator: torch.Generator) -> str:
+        def choice(options: Sequence[str]) -> str:
+            return options[int(torch.randint(len(options), (), generator=generator))]
+
+        patterned = bool(self.patterns) and torch.rand((), generator=generator) < 0.5
+        words = [choice(self.patterns)] if patterned else []
+        words += [choice(self.colors)] if self.colors else []
+        first = (words or [kind])[0]
+        return " ".join(["an" if first[0] in "aeiou" else "a", *words, kind])
 
     def _explain(self, prompt: str, unknown: Sequence[str], known: Sequence[str], prior: str) -> str:
         near = {word: difflib.get_close_matches(word, known, n=1, cutoff=0.6) for word in unknown}

@@ -170,7 +170,8 @@ def _advance(run: Run) -> Step | None:
     metrics = {"guidance": float(distilled.norm.mean()), "opacity": float(rendering.alpha.detach().mean())}
     metrics |= {name: float(term.detach()) for name, term in terms.items()}
     shown = plan.preview_every and (run.step % plan.preview_every == 0 or run.step == plan.steps)
-    return Step(run.step, plan.steps, float(loss.detach()), metrics, _detached(rendering) if shown else None)
+    preview = _preview(run.scene, rendering, cameras, progress) if shown else None
+    return Step(run.step, plan.steps, float(loss.detach()), metrics, preview)
 
 
 def _view(run: Run, rendering: Rendering, cameras: Cameras, progress: float, draws: Tensor) -> NoisyView:
@@ -241,6 +242,12 @@ def _learner(state: nn.Module | None, rate: float) -> torch.optim.Optimizer | No
     return torch.optim.AdamW(learnt, lr=rate) if learnt else None
 
 
-def _detached(rendering: Rendering) -> Rendering:
-    normal = None if rendering.normal is None else rendering.normal.detach()
+@torch.no_grad()
+def _preview(scene: Scene, rendering: Rendering, cameras: Cameras, progress: float) -> Rendering:
+    """The views of the step, detached; normals are rendered for them where the step itself had no use for any."""
+    normal = rendering.normal
+    if normal is None:
+        # Without a generator: a run is the same whether or not somebody looks at it.
+        normal = scene.render(cameras, progress=progress, normals=True).normal
+    normal = None if normal is None else normal.detach()
     return Rendering(rendering.color.detach(), rendering.alpha.detach(), rendering.depth.detach(), normal)

@@ -1,0 +1,61 @@
+"""What a stranger's recipe may say: no paths, no models but those on offer, no sizes that would fill the memory."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dreamkit.construct import RecipeError
+
+MOST = {
+    "steps": 20_000, "views": 32, "sizes": 1024, "samples": 4096, "importance": 1024, "hidden": 1024,
+    "levels": 32, "log2_table_size": 22, "grid": 512, "resolution": 512, "count": 1_000_000,
+    "faces": 500_000, "texture": 4096, "frames": 240, "size": 1024, "refine": 200, "smoothing": 1000,
+}  # fmt: skip
+"Largest value of an option, by its name; any other number may be a million."
+
+_TEXTS = ("prompt.text", "prompt.negative", "edit.prompt", "about")
+"Options that are sentences: a slash in them is no path."
+
+
+def check_table(table: Mapping[str, Any], priors: Sequence[str]) -> None:
+    """Refuse a recipe from a stranger that would read files, fetch models or take more than a visitor's share.
+
+    Raises RecipeError naming the option, its value and what is allowed.
+    """
+    for place, value in _leaves(table, ""):
+        if isinstance(value, bool):
+            continue
+        if isinstance(value, int | float):
+            _check_number(place, value)
+        elif place == "prior.model":
+            if value not in priors:
+                raise RecipeError(f"{place}: this server offers {', '.join(priors)}; got {value!r}")
+        elif isinstance(value, str) and place not in _TEXTS:
+            _check_text(place, value)
+
+
+def _check_number(place: str, value: float) -> None:
+    names = [name for name in place.split(".") if name in MOST]
+    most = MOST[names[-1]] if names else 1_000_000
+    if not math.isfinite(value) or abs(value) > most:
+        raise RecipeError(f"{place}: at most {most:,} on this server; got {value:,}. Use the command line for more")
+
+
+def _check_text(place: str, value: str) -> None:
+    """A bare word that happens to name a folder here is a path as well: some options take either."""
+    looks_like_a_path = any(mark in value for mark in ("/", "\\", "~", "\0")) or value.startswith(".")
+    if value and (looks_like_a_path or len(value) > 500 or Path(value).exists()):
+        raise RecipeError(f"{place}: the page takes no paths; got {value[:80]!r}. Use the command line for those")
+
+
+def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Every plain value with its dotted place; the entries of a list have the list's place."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _leaves(entry, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _leaves(entry, place)
+    else:
+        yield place, value
