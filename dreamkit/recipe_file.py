@@ -50,16 +50,6 @@ def prior_settings(prior: str | None) -> list[str]:
     return [model, f"prior.type={kind}"] if kind in ("flow", "pixel") else [model]
 
 
-def prior_settings(prior: str | None) -> list[str]:
-    """What `--prior` changes in a recipe: the model, and the type of prior where the usual one cannot read it."""
-    if prior is None:
-        return []
-    kind = prior_type(prior)
-    # Quoted, so that a folder called 21 stays a text.
-    model = "prior.model='" + prior.replace("'", "") + "'"
-    return [model, f"prior.type={kind}"] if kind in ("flow", "pixel") else [model]
-
-
 def merge(base: Table, own: Table) -> Table:
     """`own` over `base`, section by section.
 

@@ -8,7 +8,6 @@ import tiny_models
 import torch
 from sds_step import sds_gradient
 
-from dreamkit.cli import _prior_settings
 from dreamkit.construct import options
 from dreamkit.priors import schedule as schedules
 from dreamkit.priors.base import AbstractPrior
@@ -18,6 +17,7 @@ from dreamkit.priors.latent_diffusion import LatentDiffusion
 from dreamkit.priors.locate import PriorNotFound, prior_type
 from dreamkit.priors.prediction import to_noise
 from dreamkit.recipe import load_recipe
+from dreamkit.recipe_file import prior_settings
 
 FLOWS = ("sd3", "flux-dev", "flux-schnell")
 
@@ -213,7 +213,7 @@ def test_the_type_of_prior_is_known_before_it_is_loaded(folders: dict[str, Path]
 
 
 def test_the_command_line_sets_the_type_where_the_usual_one_cannot_read_the_model(folders: dict[str, Path]) -> None:
-    chosen = load_recipe("toybox", _prior_settings(str(folders["sd3"]))).prior
+    chosen = load_recipe("toybox", prior_settings(str(folders["sd3"]))).prior
     assert (chosen.cls, chosen.arguments["model"]) == (Flow, str(folders["sd3"]))
     for name in (str(folders["sd"]), "owner/unknown"):
         assert load_recipe("toybox", _prior_settings(name)).prior.cls is LatentDiffusion
