@@ -50,11 +50,11 @@ def test_each_term_reaches_the_student(generator):
 
 
 def test_seen_points_lie_on_the_ball(generator):
-    points = seen_points(ball_scene(400.0), 2000, generator)
+    scene = Scene(Ball(0.5, 400.0), renderer=VolumeRenderer(samples=256))
+    points = seen_points(scene, 2000, generator)
     radius = points.norm(dim=-1)
-    # Measured: mean 0.500, 1st and 99th percentile 0.49 and 0.51; depth is where the light ends, a little inside.
-    assert float((radius.quantile(0.01) - 0.5).abs()) < 0.03
-    assert float((radius.quantile(0.99) - 0.5).abs()) < 0.03
+    # Measured: mean 0.4955, 1st and 99th percentile 0.488 and 0.500: light ends a little inside.
+    assert 0.48 < float(radius.quantile(0.01)) < float(radius.quantile(0.99)) < 0.505
     # All around: every octant has its share.
     assert torch.bincount((points > 0).long() @ torch.tensor([1, 2, 4]), minlength=8).min() > 100
 
@@ -69,15 +69,16 @@ def test_gaussians_learn_a_field(generator):
     before = compare(ball_scene(), student)
     report = finished(ToGaussians(steps=60, size=48, count=1500).convert(ball_scene(), student))
     assert len(student.shape.state_dict()["positions"]) == 1500
-    # Measured: see the assertion's neighbours; the start alone is far below.
-    assert report.median_psnr > 27 > before.median_psnr
+    # Measured: 32.3 dB after, 13.6 before.
+    assert report.median_psnr > 30 > 20 > before.median_psnr
 
 
 def test_a_field_learns_gaussians(generator):
     teacher = Scene(Gaussians(count=500, opacity=0.9), renderer=SplatRenderer())
     student = Scene(small_field("hash", flat=True), renderer=VolumeRenderer(samples=64))
     report = finished(ToField(steps=60, size=32).convert(teacher, student))
-    assert report.median_psnr > 20
+    # Measured: 31.0 dB; opacity error 0.046, because 60 steps leave a haze.
+    assert report.median_psnr > 28
 
 
 def test_the_same_seed_makes_the_same_student():

@@ -216,8 +216,8 @@ def test_the_command_line_sets_the_type_where_the_usual_one_cannot_read_the_mode
     chosen = load_recipe("toybox", prior_settings(str(folders["sd3"]))).prior
     assert (chosen.cls, chosen.arguments["model"]) == (Flow, str(folders["sd3"]))
     for name in (str(folders["sd"]), "owner/unknown"):
-        assert load_recipe("toybox", _prior_settings(name)).prior.cls is LatentDiffusion
-    assert _prior_settings(None) == []
+        assert load_recipe("toybox", prior_settings(name)).prior.cls is LatentDiffusion
+    assert prior_settings(None) == []
 
 
 def test_options_that_do_not_fit_are_refused(folders: dict[str, Path]) -> None:
