@@ -7,7 +7,7 @@ from triangle_soups import turn
 
 from dreamkit.cameras import Cameras, look_at, orbit
 from dreamkit.mesh import Mesh
-from dreamkit.ops import rasterize
+from dreamkit.ops import _rasterize_reference
 from dreamkit.ops.rasterize import interpolate, rasterize_chart, rasterize_reference
 
 
@@ -76,7 +76,7 @@ def test_culling_does_not_change_a_closed_solid(ball: Mesh) -> None:
 def test_result_does_not_depend_on_the_size_of_the_parts(ball: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     cameras = pair()
     whole = rasterize_reference(ball.vertices, ball.faces, cameras)
-    monkeypatch.setattr(rasterize, "PART", 100)
+    monkeypatch.setattr(_rasterize_reference, "PART", 100)
     parts = rasterize_reference(ball.vertices, ball.faces, cameras)
     assert torch.equal(whole.triangle, parts.triangle)
     assert torch.equal(whole.barycentric, parts.barycentric)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import torch
+import trimesh
 from torch import Tensor
 
 from dreamkit.cameras import Cameras, look_at, orbit
@@ -43,3 +44,9 @@ def ball(cells: int = 16) -> Mesh:
     points = grid_points(cells, -ones, ones)
     sdf = points.norm(dim=-1) - 0.7
     return Mesh(*marching_tets(points, sdf, kuhn_tets(cells, sdf < 0)))
+
+
+def icosphere(subdivisions: int) -> Mesh:
+    """A convex polyhedron of 20 * 4^subdivisions faces with its corners at radius 0.7, float64."""
+    made = trimesh.creation.icosphere(subdivisions, radius=0.7)
+    return Mesh(torch.tensor(made.vertices, dtype=torch.float64), torch.tensor(made.faces, dtype=torch.int64))

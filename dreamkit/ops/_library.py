@@ -18,10 +18,10 @@ from torch import Tensor
 
 from dreamkit.names import check_choice
 
-OPS = ("hash_encode", "march", "composite", "rasterize", "interpolate", "splat")
+OPS = ("hash_encode", "march", "composite", "rasterize", "interpolate", "antialias", "texture", "splat")
 "The ops that have a native implementation."
 
-_UNORDERED = ("hash_encode", "rasterize", "interpolate")
+_UNORDERED = ("hash_encode", "rasterize", "interpolate", "antialias", "texture")
 "Ops whose CUDA gradient is added up with atomic operations."
 
 _CHOICES = ("native", "reference")

@@ -7,10 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dreamkit.cameras import Cameras
-from dreamkit.ops import _library, _rasterize_native
-
-PART = 1 << 17
-"Pairs of a face and a pixel that are tested at a time."
+from dreamkit.ops import _library, _rasterize_native, _rasterize_reference
 
 
 @dataclass(frozen=True)
@@ -102,6 +99,32 @@ def interpolate_reference(
     return image.masked_scatter(seen.unsqueeze(-1), value)
 
 
+def interpolate_slope(
+    attribute: Float[Tensor, "values channels"],
+    attribute_faces: Int[Tensor, "faces 3"],
+    fragments: Fragments,
+    vertices: Float[Tensor, "vertices 3"],
+    faces: Int[Tensor, "faces 3"],
+    cameras: Cameras,
+) -> Float[Tensor, "batch height width channels 2"]:
+    """Change of an interpolated attribute from a pixel to the next one right and down; zero where nothing is seen.
+
+    `dA/df = sum_i (dw_i/df - b_i sum_j dw_j/df) / sum_j w_j A_i` with `w_i = a_i / z_i`, linear in the pixel f.
+    """
+    view, row, column = (fragments.triangle >= 0).nonzero(as_tuple=True)
+    face = fragments.triangle[view, row, column]
+    corners = cameras.project(vertices)[view.unsqueeze(1), faces[face]]
+    weights = _rasterize_reference.edge_areas(corners, torch.stack([column, row])) * corners[..., 2].T.reciprocal()
+    total = _rasterize_reference.add_up(weights)
+    along = corners[..., :2].roll(-1, dims=1) - corners[..., :2].roll(-2, dims=1)
+    # d a_i / d f = (y_j - y_k, x_k - x_j) with j and k the corners after i.
+    slope = torch.stack([along[..., 1], -along[..., 0]], dim=-1) / corners[..., 2:]
+    of_weights = (slope - (weights / total).T.unsqueeze(-1) * slope.sum(dim=1, keepdim=True)) / total[:, None, None]
+    found = torch.einsum("pij,pic->pcj", of_weights, attribute[attribute_faces[face]].to(of_weights.dtype))
+    image = found.new_zeros(*fragments.triangle.shape, attribute.shape[-1], 2)
+    return image.index_put((view, row, column), found)
+
+
 def _rasterize_projected(
     projected: Float[Tensor, "batch vertices 3"],
     faces: Int[Tensor, "faces 3"],
@@ -139,101 +162,6 @@ def _check_indices(op: str, faces: Tensor, count: int) -> None:
 
 
 def _reference(projected: Tensor, faces: Tensor, size: tuple[int, int], near: float, cull: bool) -> Fragments:
-    views = [_reference_view(view[faces], *size, near, cull) for view in projected]
+    views = [_rasterize_reference.visible_in_view(view[faces], *size, near, cull) for view in projected]
     triangle, barycentric, depth = (torch.stack(parts) for parts in zip(*views, strict=True))
     return Fragments(triangle, barycentric, depth)
-
-
-def _reference_view(
-    corners: Float[Tensor, "faces 3 3"], height: int, width: int, near: float, cull: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    with torch.no_grad():
-        triangle = _visible(corners, height, width, near, cull)
-    pixel = (triangle >= 0).nonzero().squeeze(-1)
-    seen = corners[triangle[pixel]]
-    weights, depth = _barycentrics(_edges(seen, torch.stack([pixel % width, pixel // width])), seen)
-    barycentric = corners.new_zeros(height * width, 3).index_put((pixel,), weights.T)
-    distance = corners.new_zeros(height * width).index_put((pixel,), depth)
-    return (
-        triangle.view(height, width),
-        barycentric.view(height, width, 3),
-        distance.view(height, width, 1),
-    )
-
-
-def _visible(corners: Float[Tensor, "faces 3 3"], height: int, width: int, near: float, cull: bool) -> Tensor:
-    """Index of the nearest face at each pixel, -1 for none."""
-    low, extent = _boxes(corners, height, width, near, cull)
-    drawn = extent.prod(dim=1)
-    # Parts that fit the processor's cache: one large batch spends most of its time on fresh memory.
-    part = (torch.cumsum(drawn, dim=0) - drawn) // PART
-    ends = torch.cumsum(torch.bincount(part, minlength=1), dim=0).tolist()
-    bounds = [(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True) if end > start]
-    found = [_cover(corners, low, extent, range(*bound), width) for bound in bounds]
-    empty = corners.new_zeros(0, dtype=torch.long), corners.new_zeros(0, dtype=torch.long), corners.new_zeros(0)
-    face, pixel, depth = (torch.cat(parts) for parts in zip(empty, *found, strict=True))
-    return _nearest(face, pixel, depth, height * width)
-
-
-def _boxes(corners: Tensor, height: int, width: int, near: float, cull: bool) -> tuple[Tensor, Tensor]:
-    """First pixel and size of each face's bounding box on the image, as (x, y); size zero where it is not drawn."""
-    limit = torch.tensor([width, height], dtype=corners.dtype, device=corners.device)
-    low = (corners[..., :2].amin(dim=1) - 0.5).ceil().clamp_min(0)
-    high = ((corners[..., :2].amax(dim=1) - 0.5).floor() + 1).minimum(limit)
-    hidden = (corners[..., 2] <= near).any(dim=1) | ~corners.isfinite().flatten(1).all(dim=1)
-    if cull:
-        a, b, c = corners[..., :2].permute(1, 2, 0).unbind(dim=0)
-        # y grows downwards on the image: counter-clockwise triangles have a negative area there.
-        hidden |= _cross(b - a, c - a) >= 0
-    extent = (high - low).clamp_min(0).masked_fill(hidden.unsqueeze(-1), 0).long()
-    return low.nan_to_num().clamp_max(max(width, height)).long(), extent
-
-
-def _cover(corners: Tensor, low: Tensor, extent: Tensor, part: range, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The (face, pixel) pairs of some faces where the pixel's middle is inside, and barycentrics over depth."""
-    count = extent[part.start : part.stop].prod(dim=1)
-    face = torch.repeat_interleave(torch.arange(part.start, part.stop, device=corners.device), count)
-    rank = torch.arange(len(face), device=corners.device) - torch.repeat_interleave(count.cumsum(0) - count, count)
-    columns = extent[face, 0]
-    row = rank // columns
-    pixel = torch.stack([low[face, 0] + rank - row * columns, low[face, 1] + row])
-    edge = _edges(corners[face], pixel)
-    inside = ((edge.amin(dim=0) >= 0) | (edge.amax(dim=0) <= 0)) & (_sum(edge) != 0)
-    inside = inside.nonzero().squeeze(-1)
-    face, pixel = face[inside], pixel[:, inside]
-    return face, pixel[1] * width + pixel[0], _barycentrics(edge[:, inside], corners[face])[1]
-
-
-def _edges(corners: Float[Tensor, "pairs 3 3"], pixel: Int[Tensor, "2 pairs"]) -> Float[Tensor, "3 pairs"]:
-    """`a_i = (p_j - f) x (p_k - f)`, twice the area that the pixel's middle spans with the edge opposite corner i."""
-    a, b, c = (corners[:, i, :2].T - (pixel + 0.5).to(corners.dtype) for i in range(3))
-    return torch.stack([_cross(b, c), _cross(c, a), _cross(a, b)])
-
-
-def _barycentrics(
-    edge: Float[Tensor, "3 pairs"], corners: Float[Tensor, "pairs 3 3"]
-) -> tuple[Float[Tensor, "3 pairs"], Float[Tensor, " pairs"]]:
-    """Weights of the corners and depth: areas are linear on the image, areas over depths on the surface."""
-    weights = edge * corners[..., 2].T.reciprocal()
-    total = _sum(weights)
-    return weights / total, _sum(edge) / total
-
-
-def _nearest(face: Tensor, pixel: Tensor, depth: Tensor, pixels: int) -> Tensor:
-    closest = torch.full((pixels,), torch.inf, dtype=depth.dtype, device=depth.device)
-    closest.scatter_reduce_(0, pixel, depth, "amin")
-    # Equal depths happen on shared edges; the lowest index wins, so the image does not depend on the order of work.
-    nobody = torch.iinfo(torch.int64).max
-    winner = torch.full((pixels,), nobody, device=face.device)
-    front = depth == closest[pixel]
-    winner.scatter_reduce_(0, pixel[front], face[front], "amin")
-    return winner.masked_fill_(winner == nobody, -1)
-
-
-def _sum(three: Float[Tensor, "3 pairs"]) -> Float[Tensor, " pairs"]:
-    # Written out, so that the kernels can add in the same order.
-    return three[0] + three[1] + three[2]
-
-
-def _cross(a: Float[Tensor, "2 pairs"], b: Float[Tensor, "2 pairs"]) -> Float[Tensor, " pairs"]:
-    return a[0] * b[1] - a[1] * b[0]

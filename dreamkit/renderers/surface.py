@@ -1,7 +1,6 @@
 """Render a mesh: rasterise, look the colour up, light it if it is meant to be lit, average the sub-pixels."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,6 +9,7 @@ from dreamkit.materials.illumination import Illumination, environment_light
 from dreamkit.mesh import Mesh
 from dreamkit.ops.rasterize import Fragments, interpolate, rasterize
 from dreamkit.ops.tangents import corner_tangents
+from dreamkit.ops.texture import sample_texture
 from dreamkit.renderers.physical import bend_normals, constant_orm, shade_pixels
 from dreamkit.rendering import Rendering
 from dreamkit.vectors import decode_srgb, dot, encode_srgb, normalize
@@ -67,15 +67,6 @@ def surface_color(mesh: Mesh, fragments: Fragments) -> Float[Tensor, "batch heig
     if mesh.vertex_color is not None:
         return interpolate(mesh.vertex_color, mesh.faces, fragments)
     return GREY * fragments.mask.expand(*fragments.mask.shape[:-1], 3)
-
-
-def sample_texture(
-    texture: Float[Tensor, "rows columns channels"], uv: Float[Tensor, "batch height width 2"]
-) -> Float[Tensor, "batch height width channels"]:
-    """Bilinear lookup; uv (0, 0) is the texture's top-left corner, and coordinates outside [0, 1] are clamped."""
-    image = texture.permute(2, 0, 1).expand(len(uv), -1, -1, -1)
-    found = F.grid_sample(image, uv * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False)
-    return found.permute(0, 2, 3, 1)
 
 
 def _render_view(
