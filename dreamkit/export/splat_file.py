@@ -1,4 +1,4 @@
-"""Gaussian clouds as files store them: raw values, and colour as spherical harmonics (card representations 6.1, 6.7)."""
+"""Gaussian clouds as files store them: raw values, and colour as spherical harmonics (card 6.1, 6.7)."""
 
 from dataclasses import dataclass
 
@@ -49,10 +49,8 @@ def to_splat_file(shape: Gaussians, material: AbstractMaterial) -> SplatFile:
     basis = harmonics(ball, degree)
     seen = shape.seen_from(ball[:, None].expand(-1, len(cloud), -1))
     color = material.base_color(seen.reshape(-1, shape.channels)).view(len(ball), len(cloud), 3) - 0.5
-    if degree:
-        fitted = torch.linalg.lstsq(basis, color.flatten(1)).solution
-    else:
-        fitted = color.flatten(1) / basis
+    target = color.flatten(1)
+    fitted = torch.linalg.lstsq(basis, target).solution if degree else target / basis
     coefficients = fitted.view(-1, len(cloud), 3).transpose(0, 1)
     parts = (cloud.positions, shape.deviations.log(), cloud.rotations, cloud.opacities, coefficients)
     return SplatFile(*(part.detach().float().cpu().contiguous() for part in parts))
