@@ -45,8 +45,9 @@ def test_a_sphere_of_disks_looks_like_a_sphere() -> None:
     inside, outside = under > 0.08, under < -0.08
     assert view.alpha[inside].min() > 0.99
     assert view.alpha[outside].max() < 0.02
-    # Disks behind the first add their share: measured mean error 0.004, worst 0.03.
-    assert (view.depth.squeeze(-1) - exact)[inside].abs().mean() < 0.01
+    # Of overlapping disks on a slope the nearest is drawn first, so depth falls short by less than two deviations
+    # (0.07): measured mean 0.027, worst 0.051.
+    assert (view.depth.squeeze(-1) - exact)[inside].abs().max() < 0.07
     points = rays.origins + exact.unsqueeze(-1) * rays.directions
     found, true = normalize(view.normal), normalize(points)
     assert ((found * true).sum(-1))[inside].min() > 0.9

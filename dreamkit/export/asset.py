@@ -17,6 +17,9 @@ from dreamkit.export.level import find_level, select_views
 from dreamkit.export.obj import write_obj
 from dreamkit.export.paint import paint
 from dreamkit.export.refine import refine_texture
+from dreamkit.export.splat_file import to_splat_file
+from dreamkit.export.splat_gltf import write_splat_glb
+from dreamkit.export.splat_ply import write_splat_ply
 from dreamkit.export.unwrap import unwrap
 from dreamkit.export.video import turntable_cameras, write_preview, write_video
 from dreamkit.mesh import Mesh
@@ -24,6 +27,7 @@ from dreamkit.renderers.scene import Scene
 from dreamkit.renderers.surface import render_surface
 from dreamkit.rendering import Rendering, Step
 from dreamkit.representations.base import AbstractSurface, AbstractVolume
+from dreamkit.representations.gaussians import Gaussians
 
 _STAGES = 6
 
@@ -59,6 +63,7 @@ class ExportReport:
 def export_asset(scene: Scene, folder: Path, plan: ExportPlan, name: str = "asset") -> Iterator[Step]:
     """Write `NAME.glb`, `NAME.obj` (+ .mtl, .png), `preview.png` and `turntable.mp4`; returns an ExportReport.
 
+    A cloud of Gaussians is written as it is, too: `NAME.ply` and `NAME-splats.glb`.
     The report is the generator's return value (`report = yield from export_asset(...)`). Raises EmptySurface where the
     scene holds nothing, TypeError for shapes that are neither volumes nor surfaces, OSError where a file cannot be
     written.
@@ -77,6 +82,10 @@ def export_asset(scene: Scene, folder: Path, plan: ExportPlan, name: str = "asse
         mesh = _textured(scene, mesh, views, cameras, plan)
         write_glb(mesh, folder / f"{name}.glb", name)
         write_obj(mesh, folder / f"{name}.obj", name)
+        if isinstance(scene.shape, Gaussians):
+            cloud = to_splat_file(scene.shape, scene.material)
+            write_splat_ply(cloud, folder / f"{name}.ply")
+            write_splat_glb(cloud, folder / f"{name}-splats.glb", name)
         yield _stage(5, "compare the mesh with the render")
         fidelity = _fidelity(scene, mesh)
         yield _stage(6, f"previews (mesh against render: {fidelity.median_psnr:.1f} dB)")

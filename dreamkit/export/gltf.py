@@ -46,7 +46,11 @@ class BinaryChunk:
         """Add one vector per vertex; `bounds` also states the smallest and largest, as POSITION must."""
         array = np.ascontiguousarray(values.detach().cpu().numpy(), dtype="<f4")
         view = self.append(array.tobytes(), ARRAY)
-        shape = {"componentType": FLOAT, "count": len(array), "type": f"VEC{array.shape[1]}"}
+        shape = {
+            "componentType": FLOAT,
+            "count": len(array),
+            "type": "SCALAR" if array.shape[1] == 1 else f"VEC{array.shape[1]}",
+        }
         if bounds:
             shape |= {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
         self.accessors.append({"bufferView": view, **shape})
@@ -89,7 +93,7 @@ def write_glb(mesh: Mesh, path: Path, name: str = "asset") -> None:
     binary.content += b"\0" * (-len(binary.content) % 4)
     document |= {"accessors": binary.accessors, "bufferViews": binary.views}
     document["buffers"] = [{"byteLength": len(binary.content)}]
-    write_atomically(path, _container(document, bytes(binary.content)))
+    write_atomically(path, container(document, bytes(binary.content)))
 
 
 def _primitive(mesh: Mesh, binary: BinaryChunk) -> dict:
@@ -161,8 +165,8 @@ def _material(mesh: Mesh, name: str) -> dict:
     return material
 
 
-def _container(document: dict, binary: bytes) -> bytes:
-    """Header (magic, version 2, length), then the JSON chunk padded with spaces and the binary chunk."""
+def container(document: dict, binary: bytes) -> bytes:
+    """A whole file: header (magic, version 2, length), then the JSON chunk padded with spaces and the binary chunk."""
     text = json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
     text += b" " * (-len(text) % 4)
     chunks = struct.pack("<II", len(text), JSON_CHUNK) + text + struct.pack("<II", len(binary), BINARY_CHUNK) + binary

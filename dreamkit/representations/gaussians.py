@@ -75,12 +75,10 @@ class Gaussians(AbstractVolume):
         """Take these Gaussians instead; parameters stay the objects that an optimiser knows."""
         scales = cloud.scales[:, :2] if self.flat else cloud.scales
         for name, value in {**vars(cloud), "scales": scales}.items():
-            value = value.detach().clone()
             if hasattr(self, name):
-                getattr(self, name).data = value
-                getattr(self, name).grad = None
+                _take(getattr(self, name), value.detach().clone())
             else:
-                self.register_parameter(name, nn.Parameter(value))
+                self.register_parameter(name, nn.Parameter(value.detach().clone()))
         for name, value in vars(History.empty(len(cloud), cloud.positions.device)).items():
             self.register_buffer(f"history_{name}", value)
 
@@ -160,7 +158,15 @@ class Gaussians(AbstractVolume):
         # The number of Gaussians changes while they are trained: take the stored one before the values are copied.
         stored = state_dict.get(prefix + "positions")
         if stored is not None and stored.ndim == 2:
-            for name, value in (*self.named_parameters(recurse=False), *self.named_buffers(recurse=False)):
-                if name.startswith("history_") or name in GROUPS:
-                    value.data = value.data.new_zeros(len(stored), *value.shape[1:])
+            for value in (*self.parameters(recurse=False), *self.buffers(recurse=False)):
+                _take(value, value.data.new_zeros(len(stored), *value.shape[1:]))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _take(parameter: Tensor, value: Tensor) -> None:
+    """Let a parameter hold a value of another size."""
+    parameter.grad = None
+    # With another type in between, it forgets the node that adds up its gradient: while anyone holds an old graph, that
+    # node would go on to insist on the old size.
+    parameter.data = value.new_empty(0, dtype=torch.float16)
+    parameter.data = value
