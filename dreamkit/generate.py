@@ -72,7 +72,7 @@ def generate(
     if not recipe.prompt.text.strip():
         raise ValueError("the prompt is empty; say what to make, for example: dreamkit generate 'a red mug'")
     recipe = settled(recipe)
-    _claim(recipe, out, resume)
+    claim(recipe, out, resume)
     log = RunLog(out / "log.jsonl")
     log.enter("load the prior")
     loaded: AbstractPrior = recipe.prior.build(device=device) if prior is None else prior
@@ -87,7 +87,7 @@ def generate(
         log.step(step)
         yield step
     log.enter("export")
-    report = yield from _logged(export_asset(scene, out, recipe.export), log)
+    report = yield from logged(export_asset(scene, out, recipe.export), log)
     log.enter("done")
     _write_metrics(recipe, out, report, log)
 
@@ -97,7 +97,7 @@ def export_run(folder: Path, settings: tuple[str, ...] = ()) -> Iterator[Step]:
     recipe = load_recipe(str(folder / "recipe.toml"), settings)
     log = RunLog(folder / "log.jsonl")
     log.enter("export")
-    report = yield from _logged(export_asset(load_scene(recipe, folder), folder, recipe.export), log)
+    report = yield from logged(export_asset(load_scene(recipe, folder), folder, recipe.export), log)
     log.enter("done")
     _write_metrics(recipe, folder, report, log)
 
@@ -139,8 +139,8 @@ def settled(recipe: Recipe) -> Recipe:
     return recipe.adopting(load_recipe(str(Path(recipe.edit.run) / "recipe.toml")))
 
 
-def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
-    """Make the folder and write the recipe into it, before any time is spent."""
+def claim(recipe: Recipe, out: Path, resume: bool) -> None:
+    """Make the folder and write the recipe into it, before any time is spent; raises FolderInUse."""
     out.mkdir(parents=True, exist_ok=True)
     stored = out / "recipe.toml"
     text = recipe.text()
@@ -156,7 +156,8 @@ def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
     write_atomically(stored, text.encode())
 
 
-def _logged(steps: Iterator[Step], log: RunLog) -> Iterator[Step]:
+def logged(steps: Iterator[Step], log: RunLog) -> Iterator[Step]:
+    """The steps, each written to the log; returns what they return."""
     while True:
         try:
             step = next(steps)
