@@ -103,6 +103,26 @@ def export(
 
 
 @app.command()
+def convert(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    to: Annotated[str, typer.Option(help="Kind of shape: voxel, mlp, vm, cp, triplane, sdf, hash ...")],
+    out: Annotated[Path | None, typer.Option(help="Output folder; by default FOLDER-KIND.")] = None,
+    by: Annotated[str, typer.Option(help="Converter to take wherever it can be taken.")] = "pvd",
+    seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 0,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, e.g. shape.resolutions=[64] or converter.steps=2000.")
+    ] = None,
+) -> None:
+    """Carry a run's scene to another kind of shape, with a report of what was lost."""
+    from dreamkit.conversion import convert_run
+
+    target = out or folder.with_name(f"{folder.name}-{to}")
+    with _explained():
+        _show(convert_run(folder, to, target, by, tuple(setting or ()), seed), target)
+        _console.print(f"[green]done[/]: {target}/asset.glb")
+
+
+@app.command()
 def evaluate(
     folders: Annotated[list[Path], typer.Argument(help="Folders of finished toy-world runs.")],
 ) -> None:

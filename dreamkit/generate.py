@@ -83,9 +83,9 @@ def generate(
     """
     if not recipe.prompt.text.strip():
         raise ValueError("the prompt is empty; say what to make, for example: dreamkit generate 'a red mug'")
+    recipe = settled(recipe)
     with exclusive(out, wait):
-        recipe = settled(recipe)
-        _claim(recipe, out, resume)
+        claim(recipe, out, resume)
         yield from _generate(recipe, out, device, resume, prior)
 
 
@@ -104,7 +104,7 @@ def _generate(recipe: Recipe, out: Path, device: str, resume: bool, prior: Abstr
         log.step(step)
         yield step
     log.enter("export")
-    report = yield from _logged(export_asset(scene, out, recipe.export), log)
+    report = yield from logged(export_asset(scene, out, recipe.export), log)
     log.enter("done")
     _write_metrics(recipe, out, report, log)
 
@@ -116,7 +116,7 @@ def export_run(folder: Path, settings: tuple[str, ...] = ()) -> Iterator[Step]:
         sweep(folder)
         log = RunLog(folder / "log.jsonl")
         log.enter("export")
-        report = yield from _logged(export_asset(load_scene(recipe, folder), folder, recipe.export), log)
+        report = yield from logged(export_asset(load_scene(recipe, folder), folder, recipe.export), log)
         log.enter("done")
         _write_metrics(recipe, folder, report, log)
 
@@ -158,8 +158,8 @@ def settled(recipe: Recipe) -> Recipe:
     return recipe.adopting(load_recipe(str(Path(recipe.edit.run) / "recipe.toml")))
 
 
-def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
-    """Write the recipe into the folder, before any time is spent."""
+def claim(recipe: Recipe, out: Path, resume: bool) -> None:
+    """Write the recipe into the folder, before any time is spent; raises FolderInUse."""
     stored = out / "recipe.toml"
     text = recipe.text()
     if stored.exists() and not resume:
@@ -175,7 +175,8 @@ def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
     write_atomically(stored, text.encode())
 
 
-def _logged(steps: Iterator[Step], log: RunLog) -> Iterator[Step]:
+def logged(steps: Iterator[Step], log: RunLog) -> Iterator[Step]:
+    """The steps, each written to the log; returns what they return."""
     while True:
         try:
             step = next(steps)

@@ -24,15 +24,14 @@ def read_table(name: str, settings: Sequence[str] = ()) -> Table:
     `name` is a recipe in the box, or a file (anything that ends in .toml or has a slash); an extended file is looked
     for beside the one that names it. Raises RecipeError.
     """
-    table = _complete(name, Path(), ())
-    apply_settings(table, settings)
-    return table
+    return apply_settings(_complete(name, Path(), ()), settings)
 
 
-def apply_settings(table: Table, settings: Sequence[str]) -> None:
-    """Change the table by `key=value` settings; raises RecipeError."""
+def apply_settings(table: Table, settings: Sequence[str]) -> Table:
+    """The table with each `key=value` set, in place; raises RecipeError for texts of another form."""
     for setting in settings:
         _set(table, setting)
+    return table
 
 
 def extend_table(own: Table) -> Table:

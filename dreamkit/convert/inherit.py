@@ -43,14 +43,13 @@ def inherit(teacher: Scene, student: Scene) -> None:
 def fill(grid: VoxelField, source: AbstractVolume) -> None:
     """Set the finest grid to what a volume says at its vertices, coarser ones to zero: no gradient is needed for that.
 
-    Log-densities are limited to the range [-6, 7]; the map from raw numbers to density is inverted.
+    Log-densities are limited to the range [-6, 7].
     """
     for coarse in grid.grids[:-1]:
         coarse.zero_()
     for rows, points in zip(grid.grids[-1].split(CHUNK), grid.vertices().split(CHUNK), strict=True):
         density = source.density(points).clamp(math.exp(EMPTY), math.exp(FULL))
-        raw = density.log() if grid.density_map.activation == "trunc_exp" else density.expm1().log()
-        rows[:, 0] = raw - grid.density_map.bias(points)
+        rows[:, 0] = grid.density_map.raw(density, points)
         rows[:, 1:] = source.features(points)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dreamkit.construct import type_name
+from dreamkit.construct import Spec, type_name
 from dreamkit.convert.base import AbstractConverter
 from dreamkit.convert.fidelity import Fidelity
 from dreamkit.convert.plan import find_route, kind
@@ -18,6 +18,8 @@ class Converted:
     """The new scene, and what each step on the way to it lost."""
 
     scene: Scene
+    shape: Spec
+    "How its shape was constructed: what a recipe says."
     route: tuple[str, ...]
     "Kinds on the way, from the teacher's to the student's."
     reports: tuple[Fidelity, ...]
@@ -39,7 +41,7 @@ def convert(
     """
     target = kind(to)
     hops = find_route(type(teacher.shape), target, None if by is None else type(by))
-    scene, reports = teacher, []
+    scene, spec, reports = teacher, None, []
     for hop in hops:
         spec = student_spec(scene.shape, hop.target, (options or {}) if hop is hops[-1] else {})
         student = student_scene(scene, spec.build(seed=seed))
@@ -48,7 +50,8 @@ def convert(
         reports.append(report)
         scene = student
     route = (type_name(type(teacher.shape)), *(type_name(hop.target) for hop in hops))
-    return Converted(scene, route, tuple(reports))
+    assert spec is not None
+    return Converted(scene, spec, route, tuple(reports))
 
 
 def _named(steps: Generator[Step, None, Fidelity], target: str, many: bool) -> Generator[Step, None, Fidelity]:

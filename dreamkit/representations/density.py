@@ -95,3 +95,9 @@ class DensityMap:
         if self.blob == "dreamfusion":
             return blob_dreamfusion(points, self.scale, self.std)
         return torch.zeros_like(points[:, 0])
+
+    def raw(self, density: Float[Tensor, " points"], points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
+        """The inverse: what a network must say for `density` > 0 at `points`."""
+        # log(exp(d) - 1) without overflow.
+        z = density.log() if self.activation == "trunc_exp" else density + torch.log(-torch.expm1(-density))
+        return z - self.bias(points)

@@ -1,0 +1,100 @@
+"""`dreamkit convert`: a run's folder in, a folder of the same form with another kind of shape out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from dreamkit.construct import RecipeError, Spec, read_spec, unknown
+from dreamkit.convert.base import AbstractConverter
+from dreamkit.convert.plan import kind, kinds
+from dreamkit.convert.run import Converted, convert
+from dreamkit.export.asset import ExportReport, export_asset
+from dreamkit.generate import FolderInUse, RunLog, claim, load_scene, logged, write_metrics
+from dreamkit.recipe import Recipe, load_recipe
+from dreamkit.recipe_file import Table, apply_settings
+from dreamkit.renderers.volume import VolumeRenderer
+from dreamkit.rendering import Step
+from dreamkit.representations.base import AbstractShape
+from dreamkit.training.checkpoint import Checkpoint, prefixed, save_checkpoint
+
+SECTIONS = ("shape", "converter", "export")
+"What settings of a conversion may change."
+
+
+def convert_run(
+    folder: Path, to: str, out: Path, by: str = "pvd", settings: Sequence[str] = (), seed: int = 0
+) -> Iterator[Step]:
+    """Convert the scene of a run's checkpoint to the kind `to`, and export it into the folder `out`.
+
+    `settings` are `shape.KEY=VALUE` (the new shape's constructor), `converter.KEY=VALUE` and `export.KEY=VALUE`. Beside
+    the asset, `out` holds recipe.toml, checkpoint.safetensors and metrics.json, so that `dreamkit export` and edits
+    (`edit.run`) read it as any run. Raises RecipeError, ValueError for unknown kinds, NoRoute, FolderInUse,
+    FileNotFoundError and DamagedCheckpoint.
+    """
+    table = apply_settings({}, settings)
+    for section in table:
+        if section not in SECTIONS:
+            raise RecipeError(f"--set {section}: {unknown(repr(section), SECTIONS)}")
+    converter = read_spec("converter", {**table.get("converter", {}), "type": by}, AbstractConverter).build()
+    options = _shape_options(to, table)
+    source = load_recipe(str(folder / "recipe.toml"), _export_settings(settings))
+    teacher = load_scene(source, folder)
+    if (out / "recipe.toml").exists():
+        raise FolderInUse(f"{out} holds a run already (recipe.toml); choose another folder: --out DIR")
+    out.mkdir(parents=True, exist_ok=True)
+    log = RunLog(out / "log.jsonl")
+    log.enter("convert")
+    done: Converted = yield from logged(convert(teacher, to, options, converter, seed), log)
+    recipe = _recipe(source, done, seed)
+    claim(recipe, out, resume=False)
+    facts = {"step": recipe.training.steps, "steps": recipe.training.steps, "seed": seed, "rollbacks": 0}
+    tensors = prefixed("scene", done.scene.state_dict()) | {
+        "generator": torch.Generator().manual_seed(seed).get_state()
+    }
+    save_checkpoint(out / "checkpoint.safetensors", Checkpoint(tensors, {k: str(v) for k, v in facts.items()}))
+    log.enter("export")
+    report: ExportReport = yield from logged(export_asset(done.scene, out, recipe.export), log)
+    log.enter("done")
+    write_metrics(out, _metrics(recipe, folder, done, report, log))
+
+
+def _shape_options(to: str, table: Table) -> dict[str, object]:
+    name = next(name for name, cls in kinds().items() if cls is kind(to))
+    return dict(read_spec("shape", {**table.get("shape", {}), "type": name}, AbstractShape).arguments)
+
+
+def _export_settings(settings: Sequence[str]) -> list[str]:
+    return [setting for setting in settings if setting.strip().startswith("export.")]
+
+
+def _recipe(source: Recipe, done: Converted, seed: int) -> Recipe:
+    """The recipe that makes such a scene; its renderer is replaced where the old one cannot draw it."""
+    renderer = source.renderer
+    if not isinstance(done.scene.renderer, renderer.cls):
+        assert isinstance(done.scene.renderer, VolumeRenderer)
+        renderer = Spec(VolumeRenderer, "volume_renderer", {"samples": done.scene.renderer.samples})
+    return replace(source, shape=done.shape, renderer=renderer, edit=None, seed=seed)
+
+
+def _finished(recipe: Recipe, done: Converted, seed: int) -> Checkpoint:
+    """What a run of this recipe would leave after its last step, without an optimiser's memory."""
+    facts = {"step": recipe.training.steps, "steps": recipe.training.steps, "seed": seed, "rollbacks": 0}
+    generator = torch.Generator().manual_seed(seed)
+    tensors = prefixed("scene", done.scene.state_dict()) | {"generator": generator.get_state()}
+    return Checkpoint(tensors, {name: str(value) for name, value in facts.items()})
+
+
+def _metrics(recipe: Recipe, folder: Path, done: Converted, report: ExportReport, log: RunLog) -> dict[str, object]:
+    steps = [{"to": kind, **report.entries()} for kind, report in zip(done.route[1:], done.reports, strict=True)]
+    return {
+        "prompt": recipe.prompt.text,
+        "converted_from": str(folder),
+        "route": list(done.route),
+        "conversions": steps,
+        **done.reports[-1].entries(),
+        "faces": len(report.mesh.faces),
+        "mesh_psnr_median": report.fidelity.median_psnr,
+        "seconds": log.seconds,
+    }

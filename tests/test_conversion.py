@@ -1,0 +1,77 @@
+"""`dreamkit convert` in miniature: a run's folder in, a folder that other commands read out."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import small_scene
+
+from dreamkit.construct import RecipeError
+from dreamkit.conversion import convert_run
+from dreamkit.convert.inherit import fill
+from dreamkit.generate import FolderInUse, export_run, load_scene
+from dreamkit.recipe import load_recipe
+from dreamkit.representations.voxel_field import VoxelField
+from dreamkit.training.checkpoint import Checkpoint, prefixed, save_checkpoint
+
+VOXEL = ("shape.type=voxel_field", "shape.resolutions=[16]", "renderer.samples=32")
+QUICK = ("converter.steps=3", "converter.rays=32", "converter.size=8", "converter.judged=8", "export.grid=24",
+         "export.frames=0", "export.size=16", "export.texture=64", "export.refine=0", "export.faces=200",
+         "shape.resolution=24", "shape.density_rank=4", "shape.feature_rank=4")  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A finished run that made a ball on a voxel grid."""
+    from analytic_fields import Ball
+
+    recipe = load_recipe("toybox-voxel", VOXEL).asking("a red mug", 0)
+    scene = recipe.scene()
+    assert isinstance(scene.shape, VoxelField)
+    fill(scene.shape, Ball(0.5, 30.0, 0.05))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.toml").write_text(recipe.text())
+    save_checkpoint(tmp_path / "run" / "checkpoint.safetensors", Checkpoint(prefixed("scene", scene.state_dict()), {}))
+    return tmp_path / "run"
+
+
+def test_a_converted_run_is_a_run_of_the_new_kind(run: Path, tmp_path: Path):
+    out = tmp_path / "vm"
+    stages = {step.stage for step in convert_run(run, "vm", out, settings=QUICK, seed=2)}
+    assert stages == {"convert", "export"}
+    recipe = load_recipe(str(out / "recipe.toml"))
+    assert recipe.shape.name == "vm_field"
+    assert recipe.shape.arguments["resolution"] == 24
+    assert recipe.prompt.text == "a red mug"
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["route"] == ["voxel_field", "vm_field"]
+    assert metrics["convert_psnr_median"] > 15
+    assert len(metrics["convert_psnr"]) == 10
+    again = load_scene(recipe, out)
+    assert again.shape.density(torch.zeros(1, 3)).item() > 5
+    before = (out / "asset.glb").read_bytes()
+    for _ in export_run(out):
+        pass
+    assert (out / "asset.glb").read_bytes() == before
+    with pytest.raises(FolderInUse, match="--out"):
+        next(convert_run(run, "vm", out, settings=QUICK))
+
+
+def test_mistakes_are_explained_before_time_is_spent(run: Path, tmp_path: Path):
+    with pytest.raises(ValueError, match="did you mean 'voxel_field'"):
+        next(convert_run(run, "voxl", tmp_path / "out"))
+    with pytest.raises(RecipeError, match="did you mean 'pvd'"):
+        next(convert_run(run, "vm", tmp_path / "out", by="pvdd"))
+    with pytest.raises(RecipeError, match="shape, converter, export"):
+        next(convert_run(run, "vm", tmp_path / "out", settings=["training.steps=3"]))
+    with pytest.raises(RecipeError, match="resolution"):
+        next(convert_run(run, "vm", tmp_path / "out", settings=["shape.resolutions=[3]"]))
+    assert not (tmp_path / "out").exists()
+
+
+def test_small_scenes_are_unchanged():
+    """A hash field without the 16-vector has the parameters that its checkpoints have always had."""
+    names = [name for name in small_scene().state_dict() if name.startswith("shape.")]
+    assert names == ["shape.table", "shape.density_head.weights.0", "shape.density_head.weights.1",
+                     "shape.feature_head.weights.0", "shape.feature_head.weights.1"]  # fmt: skip
