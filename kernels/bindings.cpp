@@ -37,4 +37,8 @@ NB_MODULE(_kernels, module) {
     bind_hash_encode(module);
     bind_march(module);
     bind_composite(module);
+    bind_rasterize(module);
+    bind_interpolate(module);
+    bind_antialias(module);
+    bind_texture(module);
 }

@@ -76,5 +76,9 @@ void dispatch(const Array& like, Body body) {
 void bind_hash_encode(nb::module_& module);
 void bind_march(nb::module_& module);
 void bind_composite(nb::module_& module);
+void bind_rasterize(nb::module_& module);
+void bind_interpolate(nb::module_& module);
+void bind_antialias(nb::module_& module);
+void bind_texture(nb::module_& module);
 
 }  // namespace dreamkit

@@ -1,40 +1,28 @@
 """The rasteriser against rays, projections and counting (rep T7.5)."""
 
-from dataclasses import replace
-
 import pytest
 import torch
+import triangle_soups
+from triangle_soups import turn
 
 from dreamkit.cameras import Cameras, look_at, orbit
 from dreamkit.mesh import Mesh
 from dreamkit.ops import rasterize
-from dreamkit.ops.marching_tets import grid_points, kuhn_tets, marching_tets
 from dreamkit.ops.rasterize import interpolate, rasterize_chart, rasterize_reference
 
 
 @pytest.fixture(scope="module")
 def ball() -> Mesh:
-    ones = torch.ones(3, dtype=torch.float64)
-    points = grid_points(16, -ones, ones)
-    sdf = points.norm(dim=-1) - 0.7
-    return Mesh(*marching_tets(points, sdf, kuhn_tets(16, sdf < 0)))
+    return triangle_soups.ball()
 
 
-def turn(azimuth: list[float], elevation: float, distance: float, height: int, width: int) -> Cameras:
-    """Float64 cameras: orbit works in the default type."""
-    cameras = orbit(azimuth, elevation, distance, height=height, width=width)
-    position = cameras.position.double()
-    up = torch.tensor([0.0, 1.0, 0.0]).double().expand_as(position)
-    return replace(cameras, pose=look_at(position, torch.zeros_like(position), up), fov=cameras.fov.double())
-
-
-def views() -> Cameras:
+def pair() -> Cameras:
     return turn([0.0, 130.0], 20.0, 2.5, 48, 48)
 
 
 def test_interpolated_positions_lie_on_the_pixels_rays(ball: Mesh) -> None:
     """Perspective-correct barycentrics: the surface point of a pixel is on its ray, at the depth that is reported."""
-    cameras = views()
+    cameras = pair()
     fragments = rasterize_reference(ball.vertices, ball.faces, cameras)
     points = interpolate(ball.vertices, ball.faces, fragments)
     rays = cameras.rays()
@@ -50,7 +38,7 @@ def test_interpolated_positions_lie_on_the_pixels_rays(ball: Mesh) -> None:
 
 def test_depth_of_a_ball_is_that_of_the_ray(ball: Mesh) -> None:
     """The nearest of both crossings: distance of the surface point from the centre is the radius, on the near side."""
-    cameras = views()
+    cameras = pair()
     fragments = rasterize_reference(ball.vertices, ball.faces, cameras)
     points = interpolate(ball.vertices, ball.faces, fragments)[fragments.triangle >= 0]
     # The polyhedron's faces cut into the sphere: measured 0.0078 at 16 cells.
@@ -79,14 +67,14 @@ def test_two_triangles_cover_every_pixel_of_their_square_once() -> None:
 
 
 def test_culling_does_not_change_a_closed_solid(ball: Mesh) -> None:
-    cameras = views()
+    cameras = pair()
     whole, culled = (rasterize_reference(ball.vertices, ball.faces, cameras, cull=cull) for cull in (False, True))
     assert torch.equal(whole.triangle, culled.triangle)
     assert torch.equal(whole.barycentric, culled.barycentric)
 
 
 def test_result_does_not_depend_on_the_size_of_the_parts(ball: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
-    cameras = views()
+    cameras = pair()
     whole = rasterize_reference(ball.vertices, ball.faces, cameras)
     monkeypatch.setattr(rasterize, "PART", 100)
     parts = rasterize_reference(ball.vertices, ball.faces, cameras)

@@ -12,7 +12,7 @@ from dreamkit.cameras import Cameras
 from dreamkit.export.isosurface import DensityGrid, EmptySurface, surface_at
 from dreamkit.export.refine import observe, solve
 from dreamkit.mesh import Mesh
-from dreamkit.ops.rasterize import rasterize_reference
+from dreamkit.ops.rasterize import rasterize
 from dreamkit.renderers.surface import render_surface
 from dreamkit.rendering import Rendering
 
@@ -28,7 +28,7 @@ class Level:
 
 def silhouette_agreement(mesh: Mesh, views: Rendering, cameras: Cameras) -> float:
     """Intersection over union of the mesh's silhouette with soft opacities, `sum min(m, a) / sum max(m, a)`."""
-    mask = rasterize_reference(mesh.vertices, mesh.faces, cameras).mask.to(views.alpha)
+    mask = rasterize(mesh.vertices, mesh.faces, cameras).mask.to(views.alpha)
     union = torch.maximum(mask, views.alpha).sum()
     return float(torch.minimum(mask, views.alpha).sum() / union.clamp_min(1e-8))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from dreamkit.cameras import Cameras
 from dreamkit.export.bake import fill_texture
 from dreamkit.mesh import Mesh
-from dreamkit.ops.rasterize import interpolate, rasterize_chart, rasterize_reference
+from dreamkit.ops.rasterize import interpolate, rasterize, rasterize_chart
 from dreamkit.renderers.surface import is_closed, surface_color
 from dreamkit.rendering import Rendering
 from dreamkit.vectors import dot
@@ -60,7 +60,7 @@ def refine_texture(
 
 def observe(mesh: Mesh, views: Rendering, cameras: Cameras, background: Float[Tensor, "*image 3"]) -> Observations:
     """Every pixel that sees the mesh and is at least half opaque in the render."""
-    fragments = rasterize_reference(mesh.vertices, mesh.faces, cameras, cull=is_closed(mesh))
+    fragments = rasterize(mesh.vertices, mesh.faces, cameras, cull=is_closed(mesh))
     alpha = views.alpha
     # The colour of the object alone: composited images are `c alpha + (1 - alpha) background`.
     target = ((views.color - (1 - alpha) * background) / alpha.clamp_min(0.5)).clamp(0, 1)

@@ -6,19 +6,23 @@ The environment variable `DREAMKIT_BACKEND` (`native` or `reference`) overrules 
 import importlib
 import os
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from dreamkit.names import check_choice
 
-OPS = ("hash_encode", "march", "composite")
+OPS = ("hash_encode", "march", "composite", "rasterize", "interpolate")
 "The ops that have a native implementation."
+
+_UNORDERED = ("hash_encode", "rasterize", "interpolate")
+"Ops whose CUDA gradient is added up with atomic operations."
 
 _CHOICES = ("native", "reference")
 _REMEDY = (
@@ -86,6 +90,26 @@ def on_device(tensor: Tensor) -> AbstractContextManager:
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
+def run_kernel(name: str, *arguments: Any) -> None:
+    """Call a loop of the compiled module on the device of the first tensor; outputs are new tensors among the rest."""
+    first = next(argument for argument in arguments if isinstance(argument, Tensor))
+    plain = [a.detach().contiguous() if isinstance(a, Tensor) else a for a in arguments]
+    with on_device(first):
+        getattr(kernels(), name)(*plain, *launch(first))
+
+
+def no_second(op: str) -> Callable[..., tuple]:
+    """The backward pass of a kernel that is itself a derivative: it says what to call instead."""
+
+    def refuse(ctx: Any, *cotangents: Tensor) -> tuple:
+        raise RuntimeError(
+            f"{op}: the native kernels have a first derivative, and this asks for a second; "
+            f"call {op}_reference, or set DREAMKIT_BACKEND=reference"
+        )
+
+    return refuse
+
+
 def _obstacle(op: str, device: torch.device) -> str | None:
     """Why the op cannot run native on the device; None where it can."""
     module = _load()
@@ -97,8 +121,8 @@ def _obstacle(op: str, device: torch.device) -> str | None:
         return f"there are no kernels for {device.type} devices"
     if not module.with_cuda():
         return "the kernels were built without CUDA (set DREAMKIT_CUDA=ON in CMake's options)"
-    if op == "hash_encode" and torch.are_deterministic_algorithms_enabled():
-        return "deterministic algorithms are asked for, and the CUDA table gradient adds in no fixed order"
+    if op in _UNORDERED and torch.are_deterministic_algorithms_enabled():
+        return "deterministic algorithms are asked for, and its CUDA gradient adds in no fixed order"
     return None
 
 

@@ -174,12 +174,5 @@ def _backward(
     return density, None, values, None, None, None
 
 
-def _no_second(ctx: Any, *cotangents: Tensor) -> tuple:
-    raise RuntimeError(
-        "composite: the native kernels have a first derivative, and this asks for a second; "
-        "call composite_reference, or set DREAMKIT_BACKEND=reference"
-    )
-
-
 _composite.register_autograd(_backward, setup_context=_setup)
-_composite_vjp.register_autograd(_no_second)
+_composite_vjp.register_autograd(_library.no_second("composite"))

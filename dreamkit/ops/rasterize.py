@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dreamkit.cameras import Cameras
+from dreamkit.ops import _library, _rasterize_native
 
 PART = 1 << 17
 "Pairs of a face and a pixel that are tested at a time."
@@ -73,7 +74,24 @@ def rasterize_chart(uv: Float[Tensor, "coordinates 2"], faces: Int[Tensor, "face
 def interpolate(
     attribute: Float[Tensor, "values channels"], faces: Int[Tensor, "faces 3"], fragments: Fragments
 ) -> Float[Tensor, "batch height width channels"]:
-    """Attribute of the visible surface, `sum_i b_i A_i`; zero where nothing is seen."""
+    """Attribute of the visible surface, `sum_i b_i A_i`; zero where nothing is seen.
+
+    `faces` names rows of the attribute: the mesh's own faces, or those of its texture coordinates. Differentiable once
+    in the attribute and, through the barycentrics, in what they came from. Source: card 7.7. Raises `ValueError`
+    where an index does not fit.
+    """
+    _check_indices("interpolate", faces, len(attribute))
+    native = attribute.dtype in (torch.float32, torch.float64) and faces.dtype == torch.int64
+    if not native or not _library.runs_native("interpolate", attribute.device):
+        return interpolate_reference(attribute, faces, fragments)
+    barycentric = fragments.barycentric.to(attribute.dtype)
+    return _rasterize_native.interpolate(attribute, faces, fragments.triangle, barycentric)
+
+
+def interpolate_reference(
+    attribute: Float[Tensor, "values channels"], faces: Int[Tensor, "faces 3"], fragments: Fragments
+) -> Float[Tensor, "batch height width channels"]:
+    """The same in plain torch, for any type of number."""
     seen = fragments.triangle >= 0
     corners = faces[fragments.triangle[seen]]
     weights = fragments.barycentric[seen].to(attribute.dtype)
@@ -92,7 +110,11 @@ def _rasterize_projected(
     cull: bool,
 ) -> Fragments:
     _validate(projected, faces)
-    return _reference(projected, faces, size, near, cull)
+    if not _library.runs_native("rasterize", projected.device):
+        return _reference(projected, faces, size, near, cull)
+    height, width = size
+    barycentric, depth, triangle = _rasterize_native.rasterize(projected, faces, height, width, near, cull)
+    return Fragments(triangle, barycentric, depth)
 
 
 def _validate(projected: Tensor, faces: Tensor) -> None:
@@ -105,11 +127,15 @@ def _validate(projected: Tensor, faces: Tensor) -> None:
         raise ValueError(f"rasterize: faces are {faces.dtype}; expected int64")
     if faces.device != projected.device:
         raise ValueError(f"rasterize: faces are on {faces.device}, vertices on {projected.device}; move them to one")
+    _check_indices("rasterize", faces, projected.shape[1])
+
+
+def _check_indices(op: str, faces: Tensor, count: int) -> None:
     if torch.compiler.is_compiling() or not faces.numel():
         return
     low, high = (int(bound) for bound in faces.aminmax())
-    if low < 0 or high >= projected.shape[1]:
-        raise ValueError(f"rasterize: faces name the vertices {low} to {high}; expected 0 to {projected.shape[1] - 1}")
+    if low < 0 or high >= count:
+        raise ValueError(f"{op}: faces name the rows {low} to {high}; expected 0 to {count - 1}")
 
 
 def _reference(projected: Tensor, faces: Tensor, size: tuple[int, int], near: float, cull: bool) -> Fragments:
@@ -145,7 +171,8 @@ def _visible(corners: Float[Tensor, "faces 3 3"], height: int, width: int, near:
     bounds = [(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True) if end > start]
     found = [_cover(corners, low, extent, range(*bound), width) for bound in bounds]
     empty = corners.new_zeros(0, dtype=torch.long), corners.new_zeros(0, dtype=torch.long), corners.new_zeros(0)
-    return _nearest(*(torch.cat(parts) for parts in zip(empty, *found, strict=True)), height * width)
+    face, pixel, depth = (torch.cat(parts) for parts in zip(empty, *found, strict=True))
+    return _nearest(face, pixel, depth, height * width)
 
 
 def _boxes(corners: Tensor, height: int, width: int, near: float, cull: bool) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dreamkit.cameras import Cameras
 from dreamkit.mesh import Mesh
-from dreamkit.ops.rasterize import Fragments, interpolate, rasterize_reference
+from dreamkit.ops.rasterize import Fragments, interpolate, rasterize
 from dreamkit.rendering import Rendering
 from dreamkit.vectors import decode_srgb, dot, encode_srgb, normalize
 
@@ -74,7 +74,7 @@ def _render_view(
     supersample: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     fine = camera.resized(camera.height * supersample, camera.width * supersample)
-    fragments = rasterize_reference(mesh.vertices, mesh.faces, fine, cull=closed)
+    fragments = rasterize(mesh.vertices, mesh.faces, fine, cull=closed)
     towards = -fine.rays().directions
     normal = normalize(interpolate(normals, mesh.faces, fragments))
     color = surface_color(mesh, fragments)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dreamkit.cameras import Cameras
 from dreamkit.mesh import Mesh
-from dreamkit.ops.rasterize import Fragments, rasterize_reference
+from dreamkit.ops.rasterize import Fragments, rasterize
 from dreamkit.toybox import creatures, things, vehicles
 from dreamkit.toybox.paint import COLORS, FIXED, lit, patterned
 from dreamkit.toybox.shapes import Part
@@ -107,7 +107,7 @@ def picture(
 ) -> tuple[Float[Tensor, "batch height width 3"], Float[Tensor, "batch height width 1"]]:
     """Colour and coverage of an object seen by `cameras`, over one background colour for each view."""
     fine = cameras.resized(cameras.height * supersample, cameras.width * supersample)
-    fragments = rasterize_reference(toy.vertices, toy.faces, fine, cull=True)
+    fragments = rasterize(toy.vertices, toy.faces, fine, cull=True)
     mask = fragments.mask
     color = background[:, None, None, :].expand(*mask.shape[:3], 3).clone()
     hit = mask.squeeze(-1) > 0
