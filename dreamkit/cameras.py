@@ -44,6 +44,10 @@ class Cameras:
     def __getitem__(self, index: slice | Sequence[int] | Int[Tensor, " selected"]) -> "Cameras":
         return replace(self, pose=self.pose[index], fov=self.fov[index])
 
+    def joined(self, other: "Cameras") -> "Cameras":
+        """These views, then those, on this raster."""
+        return replace(self, pose=torch.cat([self.pose, other.pose]), fov=torch.cat([self.fov, other.fov]))
+
     @property
     def position(self) -> Float[Tensor, "batch 3"]:
         return self.pose[:, :3, 3]
@@ -107,6 +111,16 @@ def look_at(
     columns = torch.stack([right, torch.linalg.cross(back, right), back, position], dim=-1)
     bottom = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=position.dtype, device=position.device)
     return torch.cat([columns, bottom.expand(len(position), 1, 4)], dim=1)
+
+
+def turned(cameras: Cameras, angles: Float[Tensor, "batch 3"]) -> Cameras:
+    """Each camera turned in place, `R <- R Rx(pitch) Ry(yaw) Rz(roll)` about its own axes; `angles` in radians."""
+    # exp of the cross-product matrix of one axis is the rotation about it.
+    axes = torch.linalg.cross(torch.eye(3)[:, None], torch.eye(3)[None]).to(cameras.pose).mT
+    x, y, z = (torch.linalg.matrix_exp(angles[:, i, None, None].to(cameras.pose) * axes[i]) for i in range(3))
+    pose = cameras.pose.clone()
+    pose[:, :3, :3] = pose[:, :3, :3] @ x @ y @ z
+    return replace(cameras, pose=pose)
 
 
 def orbit(

@@ -97,6 +97,22 @@ class AbstractField(AbstractVolume):
     def decode_features(self, encoding: Float[Tensor, "points width"]) -> Float[Tensor, "points channels"]:
         """Raw material channels from the encoding."""
 
+    def latent(self, encoding: Float[Tensor, "points width"]) -> Float[Tensor, "points features"] | None:
+        """The features that stand behind the log-density in PVD's 16-vector, which converters match first (card 1.3).
+
+        None for kinds that have no such features; they skip that stage.
+        """
+        return None
+
+    def decode_inside(
+        self,
+        encoding: Float[Tensor, "points width"],
+        points: Float[Tensor, "points 3"],
+        density: Float[Tensor, " points"],
+    ) -> Float[Tensor, " points"]:
+        """What falls on the way out of the shape, and so gives the normals: the density, unless a kind knows better."""
+        return density
+
     @abstractmethod
     def spacing(self, progress: float = 1.0) -> float:
         """Edge of the smallest cell that is active at `progress`, in scene units: what finite differences step by."""
@@ -133,7 +149,10 @@ class AbstractField(AbstractVolume):
             return self._analytic(points, progress)
         encoding = self.encode(points, progress)
         density = self.decode_density(encoding, points)
-        normal = None if normals is None else self._difference(points, density, normals, progress, None)
+        normal = None
+        if normals is not None:
+            inside = self.decode_inside(encoding, points, density)
+            normal = self._difference(points, inside, normals, progress, None)
         return FieldValues(density, self.decode_features(encoding), normal)
 
     def normal(
@@ -153,8 +172,12 @@ class AbstractField(AbstractVolume):
             values = self._analytic(points, progress)
             assert values.normal is not None
             return values.normal
-        density = self.density(points, progress) if mode == "forward" else None
-        return self._difference(points, density, mode, progress, eps)
+        inside = self._inside(points, progress) if mode == "forward" else None
+        return self._difference(points, inside, mode, progress, eps)
+
+    def _inside(self, points: Float[Tensor, "points 3"], progress: float) -> Float[Tensor, " points"]:
+        encoding = self.encode(points, progress)
+        return self.decode_inside(encoding, points, self.decode_density(encoding, points))
 
     def _analytic(self, points: Float[Tensor, "points 3"], progress: float) -> FieldValues:
         training = torch.is_grad_enabled()
@@ -162,10 +185,11 @@ class AbstractField(AbstractVolume):
             moved = points if points.requires_grad else points.detach().requires_grad_()
             encoding = self.encode(moved, progress)
             density = self.decode_density(encoding, moved)
+            inside = self.decode_inside(encoding, moved, density)
             slope = torch.zeros_like(moved)
             # A density that is constant by pieces has no graph at all: its slope is zero.
-            if density.requires_grad:
-                (slope,) = torch.autograd.grad(density.sum(), moved, create_graph=training, materialize_grads=True)
+            if inside.requires_grad:
+                (slope,) = torch.autograd.grad(inside.sum(), moved, create_graph=training, materialize_grads=True)
         if not training:
             density, encoding = density.detach(), encoding.detach()
         return FieldValues(density, self.decode_features(encoding), normalize(-slope))
@@ -173,7 +197,7 @@ class AbstractField(AbstractVolume):
     def _difference(
         self,
         points: Float[Tensor, "points 3"],
-        density: Float[Tensor, " points"] | None,
+        inside: Float[Tensor, " points"] | None,
         mode: str,
         progress: float,
         eps: float | None,
@@ -184,7 +208,7 @@ class AbstractField(AbstractVolume):
             raise ValueError(f"finite-difference normals need eps > 0; got {eps}")
         shift = eps * torch.eye(3, dtype=points.dtype, device=points.device)
         shift = torch.cat([shift, -shift]) if mode == "central" else shift
-        around = self.density((points[:, None] + shift).flatten(0, 1), progress).view(len(points), -1)
-        before = around[:, 3:] if density is None or mode == "central" else density[:, None]
+        around = self._inside((points[:, None] + shift).flatten(0, 1), progress).view(len(points), -1)
+        before = around[:, 3:] if inside is None or mode == "central" else inside[:, None]
         # The activated density is differenced: its scale cancels in the normalisation.
         return normalize(before - around[:, :3])

@@ -1,0 +1,76 @@
+"""What a student takes over from its teacher before the first step: parameters of one meaning, and what is empty."""
+
+import math
+
+import torch
+
+from dreamkit.convert.samples import volume, volume_renderer
+from dreamkit.renderers.scene import Scene
+from dreamkit.representations.base import AbstractField, AbstractShape, AbstractVolume
+from dreamkit.representations.voxel_field import VoxelField
+
+EMPTY, FULL = -6.0, 7.0
+"Log-densities between which an explicit grid is filled."
+CHUNK = 1 << 16
+"Vertices asked at once."
+PROBES = 16
+"Random points that each cell of an inherited occupancy grid is asked at."
+
+
+def inherit(teacher: Scene, student: Scene) -> None:
+    """Copy what means the same in both: everything between equal kinds of equal settings, the decoder between others;
+    a voxel grid is filled with what the teacher says at its vertices.
+
+    A tensor of another shape is left as it is. The same name in two kinds of field does not mean the same (the lines
+    of VM and CP), so names alone are not trusted, as they are in PVD's code (card 1.6).
+    """
+    mine, theirs = student.shape, teacher.shape
+    given, taken = theirs.state_dict(), mine.state_dict()
+    if _is_alike(mine, theirs):
+        names = list(taken)
+    elif isinstance(mine, VoxelField):
+        fill(mine, volume(teacher))
+        names = []
+    elif _has_latent(mine) and _has_latent(theirs):
+        names = [name for name in taken if name.startswith("feature_head.")]
+    else:
+        names = []
+    fitting = {name: given[name] for name in names if name in given and given[name].shape == taken[name].shape}
+    mine.load_state_dict({**taken, **fitting})
+
+
+@torch.no_grad()
+def fill(grid: VoxelField, source: AbstractVolume) -> None:
+    """Set the finest grid to what a volume says at its vertices, coarser ones to zero: no gradient is needed for that.
+
+    Log-densities are limited to the range [-6, 7]; the map from raw numbers to density is inverted.
+    """
+    for coarse in grid.grids[:-1]:
+        coarse.zero_()
+    for rows, points in zip(grid.grids[-1].split(CHUNK), grid.vertices().split(CHUNK), strict=True):
+        density = source.density(points).clamp(math.exp(EMPTY), math.exp(FULL))
+        raw = density.log() if grid.density_map.activation == "trunc_exp" else density.expm1().log()
+        rows[:, 0] = raw - grid.density_map.bias(points)
+        rows[:, 1:] = source.features(points)
+
+
+@torch.no_grad()
+def inherit_occupancy(teacher: Scene, student: Scene, generator: torch.Generator) -> None:
+    """Let the student's renderer skip what is empty in the teacher, for good (card 1.3)."""
+    shape, renderer = volume(teacher), volume_renderer(student)
+    grid, radius = renderer.occupancy, student.shape.radius
+    grid.value.zero_()
+    for _ in range(PROBES):
+        grid.update(shape.density, radius, renderer.step_length(radius), 0, generator)
+
+
+def _is_alike(mine: AbstractShape, theirs: AbstractShape) -> bool:
+    settings = [getattr(shape, "density_map", None) for shape in (mine, theirs)]
+    return type(mine) is type(theirs) and mine.radius == theirs.radius and settings[0] == settings[1]
+
+
+def _has_latent(shape: AbstractShape) -> bool:
+    if not isinstance(shape, AbstractField):
+        return False
+    parameter = next(shape.parameters(), torch.zeros(()))
+    return shape.latent(shape.encode(parameter.new_zeros(1, 3))) is not None

@@ -1,0 +1,54 @@
+"""A fresh student for a teacher: the kind that was asked for, at a size that a laptop learns in a minute."""
+
+import copy
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from dreamkit.construct import Spec, type_name
+from dreamkit.ops.hash_levels import HashLevels
+from dreamkit.renderers.scene import Scene
+from dreamkit.renderers.volume import VolumeRenderer
+from dreamkit.representations.base import AbstractField, AbstractShape
+from dreamkit.representations.density import DensityMap
+from dreamkit.representations.hash_field import HashField
+from dreamkit.representations.mlp_field import MlpField
+from dreamkit.representations.sdf_field import SdfField
+from dreamkit.representations.tensor_field import CpField, VmField
+from dreamkit.representations.triplane_field import TriplaneField
+from dreamkit.representations.voxel_field import VoxelField
+
+_LEVELS = HashLevels(levels=10, log2_table_size=15, growth=1.3)
+SIZES: dict[type[AbstractShape], dict[str, Any]] = {
+    HashField: {"levels": _LEVELS, "hidden": 32, "latent": True},
+    MlpField: {"frequencies": 6, "width": 64, "depth": 4, "hidden": 32},
+    VoxelField: {"resolutions": (96,)},
+    VmField: {"resolution": 96, "density_rank": 8, "feature_rank": 16, "hidden": 32},
+    CpField: {"resolution": 128, "density_rank": 48, "feature_rank": 48, "hidden": 32},
+    TriplaneField: {"resolutions": (32, 96), "features": 12, "hidden": 32},
+    SdfField: {"levels": _LEVELS, "hidden": 32, "sharpest": 200.0},
+}
+"Sizes of the fields for two CPU cores; kinds that are not named start from their constructor's defaults."
+
+FLAT = DensityMap("trunc_exp", "none")
+"Log-density 0 everywhere: inside the range that the density loss sees (card 1.4)."
+SPHERE = 0.9
+"An SDF starts as a sphere of this share of the radius, so that most of the cube is in that range as well."
+
+
+def student_spec(teacher: AbstractShape, kind: type[AbstractShape], options: Mapping[str, Any]) -> Spec:
+    """How to construct the student's shape; `options` go before the sizes above."""
+    names = inspect.signature(kind).parameters
+    start: dict[str, Any] = {"radius": teacher.radius, "channels": teacher.channels}
+    start |= {"density_map": FLAT} if "density_map" in names else {}
+    start |= {"sphere": SPHERE * teacher.radius} if kind is SdfField else {}
+    arguments = {name: value for name, value in start.items() if name in names}
+    return Spec(kind, type_name(kind), {**arguments, **SIZES.get(kind, {}), **options})
+
+
+def student_scene(teacher: Scene, shape: AbstractShape) -> Scene:
+    """The shape with the teacher's material and background; its renderer too where it draws that kind."""
+    material, background = copy.deepcopy(teacher.material), copy.deepcopy(teacher.background)
+    if not isinstance(shape, AbstractField) or isinstance(teacher.renderer, VolumeRenderer):
+        return Scene(shape, material, background, copy.deepcopy(teacher.renderer))
+    return Scene(shape, material, background, VolumeRenderer(samples=128))
