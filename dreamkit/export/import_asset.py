@@ -1,4 +1,4 @@
-"""Bring a mesh or a point cloud in from a file: checked, cleaned of what cannot be drawn, and placed in the unit ball."""
+"""Bring a mesh or a point cloud in from a file: checked, without what cannot be drawn, and placed in the unit ball."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
