@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "dreamkit").rglob("*.py"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
-DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "huggingface_hub": "diffusers"}
+DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "huggingface_hub": "diffusers", "igl": "libigl"}
 "Import names that differ from what pip installs; diffusers cannot work without the hub's client."
 
 

@@ -11,8 +11,8 @@ from dreamkit.materials.backgrounds import AbstractBackground
 from dreamkit.materials.base import AbstractMaterial, ShadingPoints
 from dreamkit.materials.lights import Lights
 from dreamkit.mesh import Mesh
-from dreamkit.ops.antialias import antialias
 from dreamkit.ops.rasterize import Fragments, interpolate, rasterize
+from dreamkit.ops.silhouette import blend_silhouettes
 from dreamkit.renderers.base import AbstractRenderer
 from dreamkit.renderers.surface import is_closed
 from dreamkit.rendering import Rendering
@@ -50,8 +50,8 @@ def _look(mesh: Mesh, fragments: Fragments, directions: Float[Tensor, "batch hei
 class MeshRenderer(AbstractRenderer):
     """`color = m c(x) + (1 - m) background` at the visible point x of each sub-pixel, antialiased along silhouettes.
 
-    Colours, depths and normals are differentiable through x; the silhouette moves through `ops/antialias.py` alone,
-    which sees edges between sub-pixels: keep triangles larger than one. A pixel is the mean of `supersample`^2
+    Colours, depths and normals are differentiable through x; the silhouette moves through `ops/silhouette.py` alone.
+    A pixel is the mean of `supersample`^2
     sub-pixels. While less than the share `normals_until` of the run is done, a training render shows the normals,
     `color = (n + 1) / 2` in world axes, so that guidance shapes before it paints (Fantasia3D, arXiv 2303.13873).
     Raises ValueError for settings without meaning.
@@ -99,7 +99,7 @@ class MeshRenderer(AbstractRenderer):
         image = torch.cat([color, torch.ones_like(color[:, :1]), seen.normal], dim=-1)
         behind = torch.cat([behind, torch.zeros_like(behind[..., :1]), torch.zeros_like(behind)], dim=-1)
         hard = behind.masked_scatter(seen.where, image)
-        soft = self._average(antialias(hard, fragments, mesh.vertices, mesh.faces, fine))
+        soft = self._average(blend_silhouettes(hard, fragments, mesh.vertices, mesh.faces, fine))
         away = (seen.position - fine.position[seen.view]).square().sum(dim=-1, keepdim=True).sqrt()
         distance = torch.zeros_like(fragments.depth).masked_scatter(seen.where, away)
         depth = self._average(distance) / self._average(fragments.mask).clamp_min(1e-8)
