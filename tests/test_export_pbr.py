@@ -182,7 +182,7 @@ def test_a_smooth_metal_shows_the_light_and_a_rough_plaster_does_not(ball: Mesh)
         step = shown.color.mean(dim=-1).diff(dim=2).abs()
         return float(step[inside[:, :, 1:] & inside[:, :, :-1]].quantile(0.98))
 
-    # Steps between neighbouring pixels; measured MEASURED.
+    # Steps between neighbouring pixels; measured 0.143 and 0.012.
     assert sharpness(0.1, 1.0) > 2 * sharpness(1.0, 0.0)
 
 
