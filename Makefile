@@ -44,10 +44,10 @@ format: $(READY)
 cuda-check:
 	bash benchmarks/speed/cuda_check.sh
 
-# The Khronos validator, for the tests of exported GLB files. Without npm those tests are skipped and say so.
+# The Khronos validator and three.js, for the tests of exported GLB files. Without npm those are skipped and say so.
 node_modules/.ready:
 	mkdir -p node_modules
-	if command -v npm > /dev/null; then npm install --silent --no-save --no-package-lock gltf-validator@2.0.0-dev.3.10; fi
+	if command -v npm > /dev/null; then npm install --silent --no-save --no-package-lock gltf-validator@2.0.0-dev.3.10 three@0.187.0; fi
 	touch node_modules/.ready
 
 clean:

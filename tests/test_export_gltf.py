@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import struct
 import subprocess
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import trimesh
+from node import node_folder
 
 from dreamkit.export.gltf import write_glb
 from dreamkit.export.load import load_mesh
@@ -38,12 +38,9 @@ def document(path: Path) -> dict:
 
 def validate(path: Path) -> dict:
     """The Khronos validator's report; skips where node or its package is missing."""
-    folders = [os.environ.get("NODE_PATH", ""), str(Path(__file__).parents[1] / "node_modules")]
-    installed = any((Path(folder) / "gltf-validator").is_dir() for folder in folders if folder)
-    if shutil.which("node") is None or not installed:
-        pytest.skip("needs node, and `npm install gltf-validator` at the root or in the folder named by NODE_PATH")
+    folder = node_folder("gltf-validator")
     script = Path(__file__).with_name("validate_gltf.js")
-    environment = os.environ | {"NODE_PATH": os.pathsep.join(filter(None, folders))}
+    environment = os.environ | {"NODE_PATH": str(folder)}
     ran = subprocess.run(["node", str(script), str(path)], capture_output=True, text=True, env=environment, check=True)
     return json.loads(ran.stdout)["issues"]
 

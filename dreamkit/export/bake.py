@@ -99,7 +99,8 @@ def composite_inwards(density: Density, color: Color, depth: float = 0.1, sample
     def composited(points: Float[Tensor, "points 3"], normals: Float[Tensor, "points 3"]) -> Tensor:
         step = 2 * depth / samples
         transmittance = torch.ones_like(points[:, :1])
-        total, weight = torch.zeros_like(points), torch.zeros_like(points[:, :1])
+        found = color(points, normals)
+        total, weight = torch.zeros_like(found), torch.zeros_like(points[:, :1])
         for i in range(samples):
             sample = points - normals * ((i + 0.5) * step - depth)
             alpha = 1 - torch.exp(-density(sample).to(points.dtype).unsqueeze(-1) * step)
@@ -107,7 +108,7 @@ def composite_inwards(density: Density, color: Color, depth: float = 0.1, sample
             weight = weight + transmittance * alpha
             transmittance = transmittance * (1 - alpha)
         # Where nothing was met, the colour at the point itself is all there is.
-        return torch.where(weight > 1e-4, total / weight.clamp_min(1e-4), color(points, normals))
+        return torch.where(weight > 1e-4, total / weight.clamp_min(1e-4), found)
 
     return composited
 

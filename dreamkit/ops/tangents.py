@@ -55,13 +55,13 @@ def _face_tangents(
     # glTF counts v downwards, MikkTSpace upwards: minus the determinant of the rows.
     area = s[:, 1] * t[:, 0] - s[:, 0] * t[:, 1]
     along = s[:, 1:] * b - t[:, 1:] * a
-    return normalize(along * area.sign().unsqueeze(-1), eps=1e-20), area > 0
+    return normalize(along * area.sign().unsqueeze(-1), eps=1e-18), area > 0
 
 
 def _angles(corners: Float[Tensor, "faces 3 3"], normal: Float[Tensor, "faces 3 3"]) -> Float[Tensor, "faces 3 1"]:
     """Angle between the two edges at each corner, in the plane of the vertex normal; radians."""
-    ahead = normalize(_project(corners.roll(-1, dims=1) - corners, normal), eps=1e-20)
-    back = normalize(_project(corners.roll(1, dims=1) - corners, normal), eps=1e-20)
+    ahead = normalize(_project(corners.roll(-1, dims=1) - corners, normal), eps=1e-18)
+    back = normalize(_project(corners.roll(1, dims=1) - corners, normal), eps=1e-18)
     return torch.acos(dot(ahead, back).clamp(-1, 1))
 
 
