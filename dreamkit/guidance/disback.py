@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.learnt import AbstractLearnt, check_share, reference_noise, state_of
+from dreamkit.guidance.view import NoisyView
 from dreamkit.guidance.weighting import check_name, weight
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.student import AbstractStudent, camera_numbers
@@ -25,11 +25,12 @@ class Path(nn.Module):
         self.fake, self.first = fake, first.requires_grad_(False)
         self.register_buffer("recorded", torch.tensor(recorded))
 
-    def record(self) -> None:
-        """Keep what the student knows now as the first target; only the first call does."""
+    def target(self) -> AbstractStudent:
+        """The first target: what the student knew at the first call."""
         if not self.recorded:
             self.first.load_state_dict(self.fake.state_dict())
             self.recorded.fill_(True)
+        return self.first
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,12 @@ class DisBack(AbstractLearnt):
     ) -> Float[Tensor, "batch *latent"]:
         if view.progress < self.degrade:
             return torch.zeros_like(view.noised)
-        path, share, target = state_of(state, Path), self.strength(view.progress), prior
-        if share:
-            path.record()
-            target = StudentPrior(prior, path.first, camera_numbers(view.cameras, view.noised), share)
+        path, share, camera = (
+            state_of(state, Path),
+            self.strength(view.progress),
+            camera_numbers(view.cameras, view.noised),
+        )
+        target = StudentPrior(prior, path.target(), camera, share) if share else prior
         apart = view.guide.predict(target, view.noised, view.t) - reference_noise(path.fake, view, 0.0)
         return weight(self.weighting, prior.schedule, view.t, view.noised) * apart
 
