@@ -29,7 +29,7 @@ class Path(nn.Module):
         """The first target: what the student knew at the first call."""
         if not self.recorded:
             self.first.load_state_dict(self.fake.state_dict())
-            self.recorded.fill_(True)
+        self.recorded.fill_(True)
         return self.first
 
 
@@ -39,8 +39,8 @@ class DisBack(AbstractLearnt):
 
     Source: Zhang et al., arXiv 2408.15991; method card 12.5. For the share `degrade` of the run the scene waits and a
     student learns its renders; then the targets lead back, the share of what it had learnt by then falling from 1 to 0
-    in `targets` steps by the share `arrive` of the run, while the student goes on learning. Without degradation it is
-    VSD. Raises ValueError for shares and weightings that do not fit.
+    in `targets` steps by the share `arrive` of the run, while it goes on learning. Without degradation it is VSD.
+    Raises ValueError for shares and weightings that do not fit.
     """
 
     weighting: str = "sds"
@@ -71,14 +71,12 @@ class DisBack(AbstractLearnt):
     ) -> Float[Tensor, "batch *latent"]:
         if view.progress < self.degrade:
             return torch.zeros_like(view.noised)
-        path, share, camera = (
-            state_of(state, Path),
-            self.strength(view.progress),
-            camera_numbers(view.cameras, view.noised),
+        path, share = state_of(state, Path), self.strength(view.progress)
+        target = (
+            StudentPrior(prior, path.target(), camera_numbers(view.cameras, view.noised), share) if share else prior
         )
-        target = StudentPrior(prior, path.target(), camera, share) if share else prior
-        apart = view.guide.predict(target, view.noised, view.t) - reference_noise(path.fake, view, 0.0)
-        return weight(self.weighting, prior.schedule, view.t, view.noised) * apart
+        attract, reference = view.guide.predict(target, view.noised, view.t), reference_noise(path.fake, view, 0.0)
+        return weight(self.weighting, prior.schedule, view.t, view.noised) * (attract - reference)
 
     def fit(self, prior: AbstractPrior, view: NoisyView, state: nn.Module | None) -> Float[Tensor, ""] | None:
         return super().fit(prior, view, state_of(state, Path).fake)
