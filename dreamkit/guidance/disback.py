@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.guidance.learnt import AbstractLearnt, check_share, reference_noise, state_of
+from dreamkit.guidance.learnt import AbstractLearnt, reference_noise, state_of
 from dreamkit.guidance.view import NoisyView
 from dreamkit.guidance.weighting import check_name, weight
 from dreamkit.priors.base import AbstractPrior
@@ -52,9 +52,8 @@ class DisBack(AbstractLearnt):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_name(self.weighting)
-        check_share("degrade", self.degrade)
-        if not (self.degrade <= self.arrive <= 1 and self.targets >= 1):
-            raise ValueError(f"DisBack needs degrade <= arrive <= 1 and targets >= 1; got {self}")
+        if not (0 <= self.degrade <= self.arrive <= 1 and self.targets >= 1):
+            raise ValueError(f"DisBack needs 0 <= degrade <= arrive <= 1 and targets >= 1; got {self}")
 
     def init(self, prior: AbstractPrior) -> nn.Module | None:
         return Path(prior.student(self.rank), prior.student(self.rank))
@@ -72,9 +71,8 @@ class DisBack(AbstractLearnt):
         if view.progress < self.degrade:
             return torch.zeros_like(view.noised)
         path, share = state_of(state, Path), self.strength(view.progress)
-        target = (
-            StudentPrior(prior, path.target(), camera_numbers(view.cameras, view.noised), share) if share else prior
-        )
+        camera = camera_numbers(view.cameras, view.noised)
+        target = StudentPrior(prior, path.target(), camera, share) if share else prior
         attract, reference = view.guide.predict(target, view.noised, view.t), reference_noise(path.fake, view, 0.0)
         return weight(self.weighting, prior.schedule, view.t, view.noised) * (attract - reference)
 
