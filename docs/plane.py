@@ -11,7 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dreamkit.cameras import orbit
-from dreamkit.guidance.base import AbstractGuidance, NoisyView, OriginalView, distill, noisy_view
+from dreamkit.guidance.base import AbstractGuidance
+from dreamkit.guidance.distillation import distill
+from dreamkit.guidance.view import NoisyView, OriginalView, noisy_view
 from dreamkit.priors.analytic import GaussianMixture
 from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.guide import GuidedViews

@@ -3,7 +3,7 @@
 import torch
 
 from dreamkit.cameras import Cameras, orbit
-from dreamkit.guidance.base import NoisyView, OriginalView, noisy_view
+from dreamkit.guidance.view import NoisyView, OriginalView, noisy_view
 from dreamkit.priors.analytic import GaussianMixture, gaussian
 from dreamkit.priors.guide import GuidedViews, TextGuide
 from dreamkit.priors.prompts import ViewWording, embed_prompts

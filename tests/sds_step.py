@@ -3,8 +3,9 @@
 import torch
 
 from dreamkit.cameras import orbit
-from dreamkit.guidance.base import distill, noisy_view
+from dreamkit.guidance.distillation import distill
 from dreamkit.guidance.sds import SDS
+from dreamkit.guidance.view import noisy_view
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.guide import TextGuide
 from dreamkit.priors.prompts import ViewWording, embed_prompts

@@ -3,7 +3,7 @@ import torch
 from analytic_views import Counted, X, cameras, guide_of, levels, number, pair_prior, toy, view_of
 
 from dreamkit.guidance.asd import ASD
-from dreamkit.guidance.base import noisy_view
+from dreamkit.guidance.view import noisy_view
 from dreamkit.priors.draws import PackedGenerators
 from dreamkit.priors.guide import GuidedViews
 

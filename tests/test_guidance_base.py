@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from dreamkit.cameras import orbit
-from dreamkit.guidance.base import AbstractGuidance, NoisyView, distill, noisy_view
+from dreamkit.guidance.base import AbstractGuidance
+from dreamkit.guidance.distillation import distill
 from dreamkit.guidance.sds import SDS
+from dreamkit.guidance.view import NoisyView, noisy_view
 from dreamkit.priors.analytic import gaussian
 from dreamkit.priors.guide import TextGuide
 from dreamkit.priors.prompts import ViewWording, embed_prompts

@@ -2,8 +2,8 @@ import pytest
 import torch
 from analytic_views import Counted, M, S, X, guide_of, levels, number, pair_prior, toy, view_of
 
-from dreamkit.guidance.base import distill
 from dreamkit.guidance.cds import CDS
+from dreamkit.guidance.distillation import distill
 from dreamkit.guidance.inversion import ddim_step
 from dreamkit.guidance.levels import SqrtAnneal
 from dreamkit.guidance.noise import Fixed, Fresh, Offset

@@ -2,9 +2,9 @@ import pytest
 import torch
 from analytic_views import Counted, X, cameras, guide_of, levels, number, pair_prior, toy, view_of
 
-from dreamkit.guidance.base import NoisyView, OriginalView, noisy_view
 from dreamkit.guidance.dds import DDS
 from dreamkit.guidance.pds import PDS
+from dreamkit.guidance.view import NoisyView, OriginalView, noisy_view
 from dreamkit.priors.analytic import GaussianMixture
 
 T = levels(150, 500, 900)

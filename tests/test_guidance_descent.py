@@ -5,10 +5,12 @@ import torch
 from analytic_views import M, S, guide_of, toy
 
 from dreamkit.cameras import orbit
-from dreamkit.guidance.base import AbstractGuidance, distill, noisy_view
+from dreamkit.guidance.base import AbstractGuidance
+from dreamkit.guidance.distillation import distill
 from dreamkit.guidance.ism import ISM
 from dreamkit.guidance.levels import Window
 from dreamkit.guidance.sds import SDS
+from dreamkit.guidance.view import noisy_view
 from dreamkit.guidance.vsd import VSD
 from dreamkit.priors.analytic import GaussianMixture
 

@@ -5,13 +5,13 @@ import torch
 from analytic_students import Exact
 from analytic_views import X, guide_of, levels, number, pair_prior, toy, view_of
 
-from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.disback import DisBack, Path
 from dreamkit.guidance.divergence import WEIGHTS, divergence_weight, log_ratio
 from dreamkit.guidance.dmd2 import DMD2, normalized
 from dreamkit.guidance.f_distill import FDistill
 from dreamkit.guidance.remembering import Remembering
 from dreamkit.guidance.sid import SiD
+from dreamkit.guidance.view import NoisyView
 from dreamkit.guidance.vsd import VSD
 from dreamkit.priors.analytic import GaussianMixture, gaussian
 from dreamkit.priors.schedule import NoiseSchedule

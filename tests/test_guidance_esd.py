@@ -4,8 +4,8 @@ from analytic_students import Exact
 from analytic_views import Counted, guide_of, levels, number, pair_prior, toy
 
 from dreamkit.cameras import orbit
-from dreamkit.guidance.base import NoisyView, noisy_view
 from dreamkit.guidance.esd import ESD
+from dreamkit.guidance.view import NoisyView, noisy_view
 from dreamkit.guidance.vsd import VSD
 from dreamkit.priors.analytic import GaussianMixture, renders
 from dreamkit.schedules import Ramp

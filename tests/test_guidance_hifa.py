@@ -7,10 +7,11 @@ import torch
 from analytic_views import cameras, guide_of
 from small_runs import small_distiller, small_plan, small_scene
 
-from dreamkit.guidance.base import NoisyView, distill, noisy_view
+from dreamkit.guidance.distillation import distill
 from dreamkit.guidance.hifa import HiFA
 from dreamkit.guidance.pgc import PGC
 from dreamkit.guidance.sds import SDS
+from dreamkit.guidance.view import NoisyView, noisy_view
 from dreamkit.priors.analytic import GaussianMixture, gaussian
 from dreamkit.training.loop import train
 

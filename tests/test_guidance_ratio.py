@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from dreamkit.cameras import orbit
 from dreamkit.construct import plain, read_spec
-from dreamkit.guidance.base import AbstractGuidance, NoisyView, distill, noisy_view
+from dreamkit.guidance.base import AbstractGuidance
 from dreamkit.guidance.discriminator import Discriminator
+from dreamkit.guidance.distillation import distill
 from dreamkit.guidance.divergence import WEIGHTS
 from dreamkit.guidance.f_distill import FDistill
 from dreamkit.guidance.head import Head
@@ -19,6 +20,7 @@ from dreamkit.guidance.ratio import LineIntegral
 from dreamkit.guidance.remembering import Remembering
 from dreamkit.guidance.reweighted import difference
 from dreamkit.guidance.sampling import draw_samples
+from dreamkit.guidance.view import NoisyView, noisy_view
 from dreamkit.guidance.vsd import VSD
 from dreamkit.priors.analytic import GaussianMixture
 from dreamkit.priors.guide import TextGuide

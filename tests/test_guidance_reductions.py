@@ -15,7 +15,6 @@ from analytic_views import Counted, X, guide_of, levels, number, pair_prior, vie
 
 from dreamkit.cameras import orbit
 from dreamkit.guidance.asd import ASD
-from dreamkit.guidance.base import NoisyView, OriginalView, noisy_view
 from dreamkit.guidance.csd import CSD
 from dreamkit.guidance.dds import DDS
 from dreamkit.guidance.dmd2 import DMD2
@@ -30,6 +29,7 @@ from dreamkit.guidance.sds import SDS
 from dreamkit.guidance.sid import SiD
 from dreamkit.guidance.trajectory import follow
 from dreamkit.guidance.tsm import TSM
+from dreamkit.guidance.view import NoisyView, OriginalView, noisy_view
 from dreamkit.guidance.vsd import VSD
 from dreamkit.priors.analytic import GaussianMixture, gaussian, renders
 from dreamkit.priors.perp_neg import PerpNeg

@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from dreamkit.cameras import Cameras, orbit
-from dreamkit.guidance.base import NoisyView, distill, noisy_view
+from dreamkit.guidance.distillation import distill
 from dreamkit.guidance.levels import Window
 from dreamkit.guidance.sds import SDS
+from dreamkit.guidance.view import NoisyView, noisy_view
 from dreamkit.priors.analytic import GaussianMixture, gaussian
 from dreamkit.priors.guide import GuidedViews, TextGuide
 from dreamkit.priors.prompts import ViewWording, embed_prompts

@@ -12,11 +12,13 @@ from torch import nn
 from dreamkit.cameras import orbit
 from dreamkit.construct import options
 from dreamkit.guidance.asd import ASD
-from dreamkit.guidance.base import AbstractGuidance, NoisyView, OriginalView, distill, noisy_view
+from dreamkit.guidance.base import AbstractGuidance
 from dreamkit.guidance.cds import CDS
+from dreamkit.guidance.distillation import distill
 from dreamkit.guidance.pds import PDS
 from dreamkit.guidance.reweighted import AbstractReweighted
 from dreamkit.guidance.sds import SDS
+from dreamkit.guidance.view import NoisyView, OriginalView, noisy_view
 from dreamkit.guidance.wrapper import AbstractWrapper
 from dreamkit.priors.analytic import GaussianMixture
 from dreamkit.priors.draws import PackedGenerators, Source

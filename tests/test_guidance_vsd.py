@@ -5,9 +5,11 @@ from analytic_views import X, guide_of, levels, number, pair_prior, toy, view_of
 from small_runs import small_distiller, small_plan, small_scene
 
 from dreamkit.cameras import orbit
-from dreamkit.guidance.base import Learning, distill, noisy_view
+from dreamkit.guidance.base import Learning
+from dreamkit.guidance.distillation import distill
 from dreamkit.guidance.lessons import fresh_draws
 from dreamkit.guidance.pgc import PGC
+from dreamkit.guidance.view import noisy_view
 from dreamkit.guidance.vsd import VSD
 from dreamkit.priors.analytic import renders
 from dreamkit.training.loop import Run, train

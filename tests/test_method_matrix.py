@@ -13,13 +13,15 @@ from tiny_priors import FAMILIES, load, weights
 
 from dreamkit.cameras import OrbitSampler, orbit
 from dreamkit.construct import options
-from dreamkit.guidance.base import AbstractGuidance, NoisyView, OriginalView, distill, noisy_view
+from dreamkit.guidance.base import AbstractGuidance
 from dreamkit.guidance.csd import CSD
 from dreamkit.guidance.discriminator import Discriminator
+from dreamkit.guidance.distillation import distill
 from dreamkit.guidance.f_distill import FDistill
 from dreamkit.guidance.levels import Window
 from dreamkit.guidance.pgc import PGC
 from dreamkit.guidance.sds import SDS
+from dreamkit.guidance.view import NoisyView, OriginalView, noisy_view
 from dreamkit.guidance.vsd import VSD
 from dreamkit.guidance.wrapper import AbstractWrapper
 from dreamkit.priors.base import AbstractPrior

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from dreamkit.export.atomic import write_atomically
 from dreamkit.generate import load_scene, make_distiller
-from dreamkit.guidance.base import NoisyView, noisy_view
 from dreamkit.guidance.inversion import Ladder
 from dreamkit.guidance.ism import ISM
 from dreamkit.guidance.learnt import student_of
 from dreamkit.guidance.tsm import TSM
+from dreamkit.guidance.view import NoisyView, noisy_view
 from dreamkit.priors.student import camera_numbers
 from dreamkit.recipe import load_recipe
 from dreamkit.training.checkpoint import load_checkpoint

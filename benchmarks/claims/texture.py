@@ -16,7 +16,8 @@ from dreamkit.cameras import orbit
 from dreamkit.evaluate.metrics import occupancy
 from dreamkit.export.atomic import write_atomically
 from dreamkit.generate import make_distiller
-from dreamkit.guidance.base import distill, noisy_view
+from dreamkit.guidance.distillation import distill
+from dreamkit.guidance.view import noisy_view
 from dreamkit.recipe import Recipe, load_recipe
 from dreamkit.renderers.scene import Scene
 from dreamkit.representations.base import AbstractField

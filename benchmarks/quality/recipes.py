@@ -54,8 +54,10 @@ def main() -> None:
     contact_sheet(runs, RESULTS / "recipes.png")
     lines = head("recipe", list(COLUMNS)) + [row(n, metrics(f), list(COLUMNS.values())) for n, f in runs.items()]
     top = HEAD.format(prompt=PROMPT, wish=WISH, seed=options.seed, machine=platform.machine())
-    text = top + "\n".join(lines) + "\n\n![contact sheet](recipes.png)\n"
-    (RESULTS / "recipes.md").write_text(text, encoding="utf-8")
+    # What was written below the sheet by hand stays.
+    path, sheet = RESULTS / "recipes.md", "![contact sheet](recipes.png)"
+    tail = path.read_text(encoding="utf-8").partition(sheet)[2] if path.exists() else "\n"
+    path.write_text(top + "\n".join(lines) + f"\n\n{sheet}{tail}", encoding="utf-8")
     print("\n".join(lines))
 
 

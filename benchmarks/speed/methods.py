@@ -51,6 +51,7 @@ of a process that ran nothing else.
 | method | calls | prior | student | learning | card 15.3 | ms | SDS, ms | ratio | MB |
 |---|---|---|---|---|---|---|---|---|---|
 """
+TAIL = "## What was redundant"
 
 
 @dataclass
@@ -146,7 +147,10 @@ def main() -> None:
         print(costs[-1].row(), flush=True)
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     head = HEAD.format(steps=given.steps, machine=machine)
-    given.out.write_text(head + "\n".join(cost.row() for cost in costs) + "\n", encoding="utf-8")
+    # What was written below the table by hand stays.
+    tail = given.out.read_text(encoding="utf-8").partition(TAIL)[2] if given.out.exists() else "\n"
+    table = "\n".join(cost.row() for cost in costs)
+    given.out.write_text(f"{head}{table}\n\n{TAIL}{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":

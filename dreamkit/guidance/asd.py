@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import AbstractGuidance, NoisyView
+from dreamkit.guidance.base import AbstractGuidance
+from dreamkit.guidance.view import NoisyView
 from dreamkit.guidance.weighting import check_name, weight
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.draws import uniform

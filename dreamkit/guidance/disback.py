@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import NoisyView
-from dreamkit.guidance.learnt import AbstractLearnt, check_share, reference_noise, state_of
+from dreamkit.guidance.learnt import AbstractLearnt, reference_noise, state_of
+from dreamkit.guidance.view import NoisyView
 from dreamkit.guidance.weighting import check_name, weight
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.student import AbstractStudent, camera_numbers
@@ -25,11 +25,12 @@ class Path(nn.Module):
         self.fake, self.first = fake, first.requires_grad_(False)
         self.register_buffer("recorded", torch.tensor(recorded))
 
-    def record(self) -> None:
-        """Keep what the student knows now as the first target; only the first call does."""
+    def target(self) -> AbstractStudent:
+        """The first target: what the student knew at the first call."""
         if not self.recorded:
             self.first.load_state_dict(self.fake.state_dict())
-            self.recorded.fill_(True)
+        self.recorded.fill_(True)
+        return self.first
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class DisBack(AbstractLearnt):
 
     Source: Zhang et al., arXiv 2408.15991; method card 12.5. For the share `degrade` of the run the scene waits and a
     student learns its renders; then the targets lead back, the share of what it had learnt by then falling from 1 to 0
-    in `targets` steps by the share `arrive` of the run, while the student goes on learning. Without degradation it is
-    VSD. Raises ValueError for shares and weightings that do not fit.
+    in `targets` steps by the share `arrive` of the run, while it goes on learning. Without degradation it is VSD.
+    Raises ValueError for shares and weightings that do not fit.
     """
 
     weighting: str = "sds"
@@ -51,9 +52,8 @@ class DisBack(AbstractLearnt):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_name(self.weighting)
-        check_share("degrade", self.degrade)
-        if not (self.degrade <= self.arrive <= 1 and self.targets >= 1):
-            raise ValueError(f"DisBack needs degrade <= arrive <= 1 and targets >= 1; got {self}")
+        if not (0 <= self.degrade <= self.arrive <= 1 and self.targets >= 1):
+            raise ValueError(f"DisBack needs 0 <= degrade <= arrive <= 1 and targets >= 1; got {self}")
 
     def init(self, prior: AbstractPrior) -> nn.Module | None:
         return Path(prior.student(self.rank), prior.student(self.rank))
@@ -70,12 +70,11 @@ class DisBack(AbstractLearnt):
     ) -> Float[Tensor, "batch *latent"]:
         if view.progress < self.degrade:
             return torch.zeros_like(view.noised)
-        path, share, target = state_of(state, Path), self.strength(view.progress), prior
-        if share:
-            path.record()
-            target = StudentPrior(prior, path.first, camera_numbers(view.cameras, view.noised), share)
-        apart = view.guide.predict(target, view.noised, view.t) - reference_noise(path.fake, view, 0.0)
-        return weight(self.weighting, prior.schedule, view.t, view.noised) * apart
+        path, share = state_of(state, Path), self.strength(view.progress)
+        camera = camera_numbers(view.cameras, view.noised)
+        target = StudentPrior(prior, path.target(), camera, share) if share else prior
+        attract, reference = view.guide.predict(target, view.noised, view.t), reference_noise(path.fake, view, 0.0)
+        return weight(self.weighting, prior.schedule, view.t, view.noised) * (attract - reference)
 
     def fit(self, prior: AbstractPrior, view: NoisyView, state: nn.Module | None) -> Float[Tensor, ""] | None:
         return super().fit(prior, view, state_of(state, Path).fake)

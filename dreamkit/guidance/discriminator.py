@@ -7,13 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.head import Head
 from dreamkit.guidance.learnt import state_of
 from dreamkit.guidance.lessons import LEVELS
 from dreamkit.guidance.ratio import AbstractRatio
 from dreamkit.guidance.remembering import Remembering
 from dreamkit.guidance.sampling import draw_samples
+from dreamkit.guidance.view import NoisyView
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.draws import normal, uniform

@@ -6,8 +6,9 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import Learning, NoisyView
+from dreamkit.guidance.base import Learning
 from dreamkit.guidance.learnt import AbstractLearnt, reference_noise, student_of
+from dreamkit.guidance.view import NoisyView
 from dreamkit.priors.base import AbstractPrior
 
 

@@ -6,12 +6,12 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.discriminator import Discriminator
 from dreamkit.guidance.head import Head
 from dreamkit.guidance.learnt import state_of
 from dreamkit.guidance.remembering import Remembering
 from dreamkit.guidance.reweighted import AbstractReweighted, difference
+from dreamkit.guidance.view import NoisyView
 from dreamkit.guidance.weighting import check_name, weight
 from dreamkit.priors.base import AbstractPrior
 

@@ -6,9 +6,10 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import AbstractGuidance, NoisyView
+from dreamkit.guidance.base import AbstractGuidance
 from dreamkit.guidance.inversion import Ladder
 from dreamkit.guidance.trajectory import follow
+from dreamkit.guidance.view import NoisyView
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.schedules import Ramp, Schedule
 

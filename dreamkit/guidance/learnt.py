@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import AbstractGuidance, Learning, NoisyView
+from dreamkit.guidance.base import AbstractGuidance, Learning
 from dreamkit.guidance.lessons import fresh_draws, told
+from dreamkit.guidance.view import NoisyView
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.student import AbstractStudent, camera_numbers
 

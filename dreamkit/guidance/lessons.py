@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dreamkit.guidance.base import NoisyView
+from dreamkit.guidance.view import NoisyView
 from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.draws import normal, uniform
 from dreamkit.priors.student import camera_numbers

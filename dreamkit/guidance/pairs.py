@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dreamkit.guidance.base import NoisyView, OriginalView
+from dreamkit.guidance.view import NoisyView, OriginalView
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.guide import GuidedViews
 

@@ -6,8 +6,9 @@ from typing import ClassVar
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import AbstractGuidance, NoisyView
+from dreamkit.guidance.base import AbstractGuidance
 from dreamkit.guidance.pairs import predict_pair
+from dreamkit.guidance.view import NoisyView
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.schedule import NoiseSchedule
 

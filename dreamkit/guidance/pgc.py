@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import NoisyView
+from dreamkit.guidance.view import NoisyView
 from dreamkit.guidance.wrapper import AbstractWrapper
 from dreamkit.names import check_choice
 from dreamkit.priors.base import AbstractPrior

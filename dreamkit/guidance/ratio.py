@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.divergence import log_ratio
 from dreamkit.guidance.remembering import Remembering
+from dreamkit.guidance.view import NoisyView
 from dreamkit.priors.base import AbstractPrior
 
 

@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.divergence import divergence_weight
 from dreamkit.guidance.learnt import AbstractLearnt, state_of
 from dreamkit.guidance.ratio import AbstractRatio, LineIntegral
 from dreamkit.guidance.remembering import Remembering
+from dreamkit.guidance.view import NoisyView
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.guide import GuidedViews
 from dreamkit.priors.student import AbstractStudent, camera_numbers

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.inversion import ddim_step
+from dreamkit.guidance.view import NoisyView
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.draws import normal
 

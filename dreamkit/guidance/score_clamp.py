@@ -6,7 +6,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import NoisyView
+from dreamkit.guidance.view import NoisyView
 from dreamkit.guidance.wrapper import AbstractWrapper
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.schedules import Ramp, Schedule, value_at

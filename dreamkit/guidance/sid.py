@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.learnt import AbstractLearnt, student_of
+from dreamkit.guidance.view import NoisyView
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.student import AbstractStudent, camera_numbers
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.inversion import Ladder, ddim_step
+from dreamkit.guidance.view import NoisyView
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.schedule import NoiseSchedule
 from dreamkit.schedules import Schedule, value_at

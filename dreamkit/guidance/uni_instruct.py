@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.divergence import divergence_weight, second_branch
 from dreamkit.guidance.learnt import state_of
 from dreamkit.guidance.remembering import Remembering
 from dreamkit.guidance.reweighted import AbstractReweighted, difference
 from dreamkit.guidance.sid import clean_estimates, identity_losses, sizes
+from dreamkit.guidance.view import NoisyView
 from dreamkit.priors.base import AbstractPrior
 
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import NoisyView
 from dreamkit.guidance.learnt import AbstractLearnt, reference_noise, student_of
+from dreamkit.guidance.view import NoisyView
 from dreamkit.guidance.weighting import check_name, weight
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.student import camera_numbers

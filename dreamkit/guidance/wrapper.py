@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dreamkit.guidance.base import AbstractGuidance, Learning, NoisyView
+from dreamkit.guidance.base import AbstractGuidance, Learning
+from dreamkit.guidance.view import NoisyView
 from dreamkit.priors.base import AbstractPrior
 
 

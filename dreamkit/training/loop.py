@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from dreamkit.cameras import Cameras, OrbitSampler
-from dreamkit.guidance.base import AbstractGuidance, NoisyView, distill, noisy_view
+from dreamkit.guidance.base import AbstractGuidance
+from dreamkit.guidance.distillation import distill
 from dreamkit.guidance.levels import AbstractLevels
 from dreamkit.guidance.noise import AbstractNoise, Fresh
+from dreamkit.guidance.view import NoisyView, noisy_view
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.guide import TextGuide
 from dreamkit.renderers.scene import Scene

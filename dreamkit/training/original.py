@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamkit.cameras import Cameras
-from dreamkit.guidance.base import OriginalView
+from dreamkit.guidance.view import OriginalView
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.guide import GuidedViews, TextGuide
 from dreamkit.renderers.scene import Scene
