@@ -7,12 +7,12 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from dreamkit.batch.result import Result, failure
 from dreamkit.batch.task import Task
@@ -32,12 +32,12 @@ class Event:
     said: Step | Result
 
 
-class Pool(Protocol):
+class AbstractPool(ABC):
     """Whatever can carry out tasks: processes here, or machines elsewhere."""
 
+    @abstractmethod
     def run(self, tasks: Sequence[Task]) -> Generator[Event]:
         """Carry out the tasks in any order; each one has exactly one result. Closing the iterator stops the work."""
-        ...
 
 
 class WorkersBroken(OSError):
@@ -45,7 +45,7 @@ class WorkersBroken(OSError):
 
 
 @dataclass(frozen=True)
-class LocalPool:
+class LocalPool(AbstractPool):
     """`workers` processes of `threads` threads each.
 
     The bytes of an asset depend on the number of threads, and so not on the number of workers. A worker that dies (out
@@ -63,7 +63,7 @@ class LocalPool:
             raise ValueError(f"a batch needs workers >= 1 and threads >= 1; got {self.workers} and {self.threads}")
 
     def run(self, tasks: Sequence[Task]) -> Generator[Event]:
-        """See `Pool.run`. Raises WorkersBroken."""
+        """See `AbstractPool.run`. Raises WorkersBroken."""
         waiting, inbox, attempts = deque(tasks), queue.SimpleQueue(), Counter()
         workers = [_Worker(number, self, inbox) for number in range(min(self.workers, len(tasks)))]
         try:
