@@ -62,6 +62,7 @@ def batch(
     out: Annotated[Path | None, typer.Option(help="Output folder; by default outputs/FILE.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default the cores, or 1 on a GPU.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each; results depend on it.")] = 1,
+    ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster that shares the output folder.")] = None,
     seed_per_prompt: Annotated[bool, typer.Option(help="Another seed for each prompt, drawn from its text.")] = False,
     recipe: RecipeName = "toybox",
     prior: PriorName = None,
@@ -71,7 +72,7 @@ def batch(
     setting: Settings = None,
 ) -> None:
     """Make an asset for every prompt of a file; the same command again goes on where it stopped."""
-    from dreamkit.batch.pool import local_pool
+    from dreamkit.batch.choose import choose_pool
     from dreamkit.batch.run import run_batch
     from dreamkit.batch.task import Defaults
     from dreamkit.progress import show_batch
@@ -80,7 +81,7 @@ def batch(
     folder = out or Path("outputs") / file.stem
     with _explained(), _stoppable(folder, "the same command"):
         defaults = Defaults(recipe, prior, tuple(_settings(setting, steps)), seed, seed_per_prompt)
-        pool = local_pool(folder, _device(device), workers, threads)
+        pool = choose_pool(folder, device if ray else _device(device), workers, threads, ray)
         report = show_batch(run_batch(file, folder, pool, defaults), _console)
     Console().print(batch_table(report))
     _console.print(f"{folder}/index.html shows them all")

@@ -1,6 +1,5 @@
 """Real workers: bytes do not depend on their number, their order or their deaths."""
 
-import hashlib
 import json
 import os
 import signal
@@ -10,37 +9,18 @@ import time
 from pathlib import Path
 
 import pytest
+from tiny_batches import TINY, checksums, plan
 
 from dreamkit.batch.pool import ATTEMPTS, LocalPool, WorkersBroken
-from dreamkit.batch.prompt_file import PromptLine
 from dreamkit.batch.result import Result
-from dreamkit.batch.task import Defaults, Task, plan_tasks
 
-TINY = (
-    "training.steps=6", "training.checkpoint_every=2", "shape.levels.log2_table_size=10", "shape.density_map.scale=20",
-    "renderer.samples=16", "export.grid=16", "export.faces=200", "export.texture=32", "export.refine=1",
-    "export.frames=0", "export.size=16",
-)  # fmt: skip
-"A run of a second or two, after the prior is loaded."
 COMMAND = [sys.executable, "-m", "dreamkit", "batch"]
 OPTIONS = ["--device", "cpu", *[part for setting in TINY for part in ("--set", setting)]]
-
-
-def plan(out: Path, *prompts: str) -> tuple[Task, ...]:
-    lines = [PromptLine(number, prompt) for number, prompt in enumerate(prompts, start=1)]
-    tasks, refused = plan_tasks(lines, Defaults(settings=TINY), out)
-    assert not refused
-    return tasks
 
 
 def pool(out: Path, workers: int) -> LocalPool:
     out.mkdir(exist_ok=True)
     return LocalPool(workers, out / "workers.log")
-
-
-def checksums(out: Path) -> dict[str, str]:
-    """Relative path to SHA-256 of every asset."""
-    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in out.glob("*/asset.*")}
 
 
 @pytest.fixture(scope="module")

@@ -135,7 +135,7 @@ def said_of_kills(told: dict, prompts: int, files: int, count: int) -> list[str]
     deaths = ", ".join(map(str, told["deaths"]))
     return [
         f"Killed with `kill -9` when {deaths} of {prompts} prompts were done, and begun again each time: every",
-        f"prompt is there exactly once, and all {files} files have the bytes of the undisturbed batch (SHA-256 of each file).",
+        f"prompt is there exactly once, and all {files} files have the bytes of the undisturbed batch (SHA-256).",
         f"The last call ended with exit code {told['last']}; one more said that there was nothing to do:",
         f"{'yes' if told['said'] else 'NO'}. The {count} assets of the shell loop have the same bytes as well.",
     ]

@@ -86,14 +86,6 @@ class LocalPool(AbstractPool):
                 worker.stop()
 
 
-def local_pool(out: Path, device: str, workers: int | None, threads: int) -> LocalPool:
-    """A pool for a batch in the folder `out`: as many workers as this process may use cores, or one on a GPU."""
-    if workers is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = max(1, cores // threads) if device == "cpu" else 1
-    return LocalPool(workers, out / "workers.log", device, threads)
-
-
 def _mourn(worker: "_Worker", attempts: Counter[str], waiting: deque[Task], log: Path) -> Iterator[Event]:
     """A worker is dead: its task is tried again, or given up."""
     task, code = worker.task, worker.process.wait()
@@ -101,17 +93,19 @@ def _mourn(worker: "_Worker", attempts: Counter[str], waiting: deque[Task], log:
     if worker.stillborn > ATTEMPTS:
         raise WorkersBroken(f"workers end before they begin (exit code {code}); see {log} for what they said")
     worker.start()
-    if task is None:
-        return
-    worker.task = None
+    if task is not None:
+        worker.task = None
+        reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}; see {log}"
+        yield Event(worker.number, task, try_again(task, attempts, waiting, reason))
+
+
+def try_again(task: Task, attempts: Counter[str], waiting: deque[Task], reason: str) -> Step | Result:
+    """What to say of a task whose worker is gone: it is waiting again, or has failed for good."""
     attempts[task.key] += 1
-    reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}; see {log}"
     if attempts[task.key] < ATTEMPTS:
         waiting.appendleft(task)
-        yield Event(worker.number, task, Step(0, 0, 0.0, note=f"the worker died ({reason}); again from its checkpoint"))
-    else:
-        why = f"the worker died {ATTEMPTS} times ({reason}); out of memory?"
-        yield Event(worker.number, task, failure(task, why, time.monotonic()))
+        return Step(0, 0, 0.0, note=f"the worker died ({reason}); again from its checkpoint")
+    return failure(task, f"the worker died {ATTEMPTS} times ({reason}); out of memory?", time.monotonic())
 
 
 @dataclass
