@@ -74,7 +74,7 @@ class LocalPool(AbstractPool):
                 if message is None:
                     yield from _mourn(worker, attempts, waiting, self.log)
                 elif message["event"] == "ready":
-                    worker.stillborn = 0
+                    worker.ready = True
                 else:
                     said = heard(message)
                     yield Event(worker.number, worker.task, said)
@@ -88,15 +88,17 @@ class LocalPool(AbstractPool):
 
 def _mourn(worker: "_Worker", attempts: Counter[str], waiting: deque[Task], log: Path) -> Iterator[Event]:
     """A worker is dead: its task is tried again, or given up."""
-    task, code = worker.task, worker.process.wait()
-    worker.stillborn += 1
-    if worker.stillborn > ATTEMPTS:
+    task, code, was_ready = worker.task, worker.process.wait(), worker.ready
+    worker.stillborn = 0 if was_ready else worker.stillborn + 1
+    if worker.stillborn >= ATTEMPTS:
         raise WorkersBroken(f"workers end before they begin (exit code {code}); see {log} for what they said")
     worker.start()
-    if task is not None:
-        worker.task = None
+    worker.task = None
+    if task is not None and was_ready:
         reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}; see {log}"
         yield Event(worker.number, task, try_again(task, attempts, waiting, reason))
+    elif task is not None:
+        waiting.appendleft(task)
 
 
 def try_again(task: Task, attempts: Counter[str], waiting: deque[Task], reason: str) -> Step | Result:
@@ -114,6 +116,7 @@ class _Worker:
     pool: LocalPool
     inbox: "queue.SimpleQueue[tuple[_Worker, dict | None]]"
     task: Task | None = None
+    ready: bool = False
     stillborn: int = 0
     "Processes in a row that died before they were ready."
     process: subprocess.Popen[str] = field(init=False)
@@ -122,6 +125,7 @@ class _Worker:
         self.start()
 
     def start(self) -> None:
+        self.ready = False
         threads = str(self.pool.threads)
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         command = [sys.executable, "-m", "dreamkit.batch.worker", self.pool.device, threads]
