@@ -113,6 +113,35 @@ def evaluate(
 
 
 @app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("outputs/report.html"),
+) -> None:
+    """Compare finished runs on one HTML page: numbers, plots and pictures, without any model."""
+    from dreamkit.evaluate.appearance import appearance
+    from dreamkit.evaluate.comparison import write_comparison
+
+    with _explained():
+        write_comparison([appearance(folder) for folder in folders], out)
+        _console.print(f"[green]done[/]: {out}")
+
+
+@app.command()
+def views(
+    mesh: Annotated[Path, typer.Argument(help="A GLB, OBJ, PLY, STL or OFF file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("outputs/views"),
+    size: Annotated[int, typer.Option(min=8, help="Their height and width.")] = 512,
+) -> None:
+    """Render T3Bench's 162 x 5 views of a mesh, for scorers of your own."""
+    from dreamkit.evaluate.t3bench import write_views
+    from dreamkit.export.load import load_mesh
+
+    with _explained():
+        _show(write_views(load_mesh(mesh), out, size), out)
+        _console.print(f"[green]done[/]: {out}")
+
+
+@app.command()
 def train_prior(
     out: Annotated[Path, typer.Option(help="Folder for the finished prior.")] = Path("outputs/toybox-prior"),
     work: Annotated[Path, typer.Option(help="Folder for pictures and checkpoints; an old one is resumed.")] = Path(

@@ -20,7 +20,7 @@ def test_without_ray_the_option_says_what_to_install(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.slow
-def test_a_lost_node_costs_nothing_but_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_node_costs_nothing_but_time(tmp_path: Path) -> None:
     """Two nodes of one core each; the second is killed when its task has passed a checkpoint.
 
     Every prompt has exactly one result, and the bytes are those of one local worker.

@@ -1,6 +1,5 @@
 """Real workers: bytes do not depend on their number, their order or their deaths."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from tiny_batches import TINY, checksums, plan
 
@@ -65,25 +65,34 @@ def _worker_at(folder: Path) -> int:
 
 @pytest.mark.slow
 def test_a_batch_that_is_killed_leaves_no_workers_and_resumes_to_the_same_bytes(alone: Path, tmp_path: Path) -> None:
+    """Ctrl-C at the first checkpoint, kill -9 at the first result, then to the end, then once more."""
     file, out = tmp_path / "prompts.txt", tmp_path / "out"
     file.write_text("a red mug\na blue cat\n")
     command = [*COMMAND, str(file), "--out", str(out), "--workers", "1", *OPTIONS]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 240
-    while not list(out.glob("*/checkpoint.safetensors")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    assert len(list(out.glob("*/result.json"))) < 2
-    # The worker notices by itself, and the next call need not wait for that.
+    ends = [_ended(command, out, *blow) for blow in ((signal.SIGINT, "checkpoint"), (signal.SIGKILL, "result"))]
+    assert ends == [130, -signal.SIGKILL]
+    assert len(list(out.glob("*/result.json"))) == 1
+    # The worker of the killed batch notices by itself, and the next call need not wait for that.
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert checksums(out) == checksums(alone)
-    entries = json.loads((out / "manifest.json").read_text())["prompts"]
-    assert [entry["status"] for entry in entries] == ["done", "done"]
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0
     assert "2 done before; nothing to do" in again.stderr
+
+
+def _ended(command: list[str], out: Path, blow: signal.Signals, sign: str) -> int:
+    """Run the batch until a file appears, end it, see its workers end; returns the exit code."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not list(out.glob(f"*/{sign}.*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
+    process.send_signal(blow)
+    code = process.wait()
+    assert not psutil.wait_procs(workers, timeout=60)[1]
+    return code
 
 
 def test_workers_that_cannot_start_are_told_with_their_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "huggingface_hub": 
 "Import names that differ from what pip installs; diffusers cannot work without the hub's client."
 
 
-EXTRAS = {"batch/cluster.py": "cluster"}
+EXTRAS = {"batch/cluster.py": "cluster", "evaluate/comparison.py": "docs"}
 "Files that need an extra, and say so when it is missing."
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 import tomli_w
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dreamkit.construct import RecipeError
@@ -40,7 +40,9 @@ def read(table: dict) -> Recipe | None:
     return None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
+@example(place=("shape", "levels", "growth"), value=float("inf"))
+@example(place=("shape", "levels", "growth"), value=1e308)
 @given(place=st.sampled_from(places(TOYBOX)), value=VALUES)
 def test_any_value_in_any_place_is_read_or_refused(place: tuple[str, ...], value: object) -> None:
     table = tomllib.loads(tomli_w.dumps(TOYBOX))
@@ -54,7 +56,7 @@ def test_any_value_in_any_place_is_read_or_refused(place: tuple[str, ...], value
         assert set(again) == set(TOYBOX)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(setting=st.text(max_size=60) | st.builds("{}={}".format, st.sampled_from([".".join(p) for p in places(TOYBOX)]),
                                                st.text(max_size=40)))  # fmt: skip
 def test_any_setting_is_read_or_refused(setting: str) -> None:
@@ -62,7 +64,7 @@ def test_any_setting_is_read_or_refused(setting: str) -> None:
         load_recipe("toybox", [setting])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
 def test_any_file_is_read_or_refused(content: bytes, tmp_path_factory) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.toml"

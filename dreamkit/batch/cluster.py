@@ -6,6 +6,7 @@ that folder are flock's, which NFS keeps from version 4 on. Ray itself sends fun
 processes, so a cluster is for machines that trust each other.
 """
 
+import inspect
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
@@ -80,11 +81,12 @@ class ClusterPool(AbstractPool):
         threads = str(self.threads)
         gpus = 0 if self.device == "cpu" else 1
         # `max_calls`: Ray would end a process with a GPU after each task, and the prior in it.
+        # `unwrap`: a wrapper that checks types, as in the tests, hides from Ray that this is a generator.
         # `max_retries`: retries are counted here, and told.
-        return ray.remote(_perform).options(
+        return ray.remote(
             num_cpus=self.threads, num_gpus=gpus, max_retries=0, max_calls=0, num_returns="streaming",
             runtime_env={"env_vars": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}},
-        )  # fmt: skip
+        )(inspect.unwrap(_perform))  # fmt: skip
 
     def _room(self, ray: Any) -> int:
         kind, share = ("CPU", self.threads) if self.device == "cpu" else ("GPU", 1)
