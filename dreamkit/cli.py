@@ -63,6 +63,7 @@ def batch(
     out: Annotated[Path | None, typer.Option(help="Output folder; by default outputs/FILE.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default the cores, or 1 on a GPU.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each; results depend on it.")] = 1,
+    ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster that shares the output folder.")] = None,
     seed_per_prompt: Annotated[bool, typer.Option(help="Another seed for each prompt, drawn from its text.")] = False,
     recipe: RecipeName = "toybox",
     prior: PriorName = None,
@@ -72,7 +73,7 @@ def batch(
     setting: Settings = None,
 ) -> None:
     """Make an asset for every prompt of a file; the same command again goes on where it stopped."""
-    from dreamkit.batch.pool import local_pool
+    from dreamkit.batch.choose import choose_pool
     from dreamkit.batch.run import run_batch
     from dreamkit.batch.task import Defaults
     from dreamkit.device import choose_device
@@ -82,7 +83,7 @@ def batch(
     folder = out or Path("outputs") / file.stem
     with _explained(), _stoppable(folder, "the same command"):
         defaults = Defaults(recipe, prior, tuple(_settings(setting, steps)), seed, seed_per_prompt)
-        pool = local_pool(folder, choose_device(device), workers, threads)
+        pool = choose_pool(folder, device if ray else choose_device(device), workers, threads, ray)
         report = show_batch(run_batch(file, folder, pool, defaults), _console)
     Console().print(batch_table(report))
     _console.print(f"{folder}/index.html shows them all")
@@ -131,6 +132,35 @@ def evaluate(
 
     with _explained():
         Console().print(assess_runs(folders))
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("outputs/report.html"),
+) -> None:
+    """Compare finished runs on one HTML page: numbers, plots and pictures, without any model."""
+    from dreamkit.evaluate.appearance import appearance
+    from dreamkit.evaluate.comparison import write_comparison
+
+    with _explained():
+        write_comparison([appearance(folder) for folder in folders], out)
+        _console.print(f"[green]done[/]: {out}")
+
+
+@app.command()
+def views(
+    mesh: Annotated[Path, typer.Argument(help="A GLB, OBJ, PLY, STL or OFF file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("outputs/views"),
+    size: Annotated[int, typer.Option(min=8, help="Their height and width.")] = 512,
+) -> None:
+    """Render T3Bench's 162 x 5 views of a mesh, for scorers of your own."""
+    from dreamkit.evaluate.t3bench import write_views
+    from dreamkit.export.load import load_mesh
+
+    with _explained():
+        _show(write_views(load_mesh(mesh), out, size), out)
+        _console.print(f"[green]done[/]: {out}")
 
 
 @app.command()

@@ -129,7 +129,7 @@ def _read_object(place: str, table: dict[str, Plain], cls: type) -> Any:
 def _construct(place: str, cls: type, arguments: dict[str, Any]) -> Any:
     try:
         return cls(**arguments)
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise RecipeError(f"{place}: {error}") from error
     except ValueError as error:
         if type(error) is not ValueError:

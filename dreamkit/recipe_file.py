@@ -100,7 +100,7 @@ def _locate(name: str, beside: Path) -> Path:
 def _read(path: Path) -> Table:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"{path} is not a TOML file: {error}") from error
 
 
@@ -120,5 +120,5 @@ def _set(table: Table, setting: str) -> None:
 def _plain_value(text: str) -> Plain:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text

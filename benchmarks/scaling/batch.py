@@ -128,12 +128,17 @@ def report(out: Path) -> str:
     ]
     lines = ["| | `dreamkit batch` | shell loop over `generate` |", "|---|---|---|"]
     lines += [f"| {name} | {mine} | {theirs} |" for name, mine, theirs in rows]
-    deaths = ", ".join(map(str, told["killed"]["deaths"]))
-    lines += ["", f"Killed with `kill -9` when {deaths} of {len(one)} prompts were done, and begun again each time: every prompt is",
-              f"there exactly once, and all {files} files have the bytes of the undisturbed batch (SHA-256 of each file). A fifth call",
-              f"said that there was nothing to do: {'yes' if told['killed']['said'] else 'NO'}; exit codes {told['killed']['last']} and {told['killed']['again']}.",
-              f"The {count} assets of the shell loop have the bytes of the batch as well."]  # fmt: skip
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *said_of_kills(told["killed"], len(one), files, count)])
+
+
+def said_of_kills(told: dict, prompts: int, files: int, count: int) -> list[str]:
+    deaths = ", ".join(map(str, told["deaths"]))
+    return [
+        f"Killed with `kill -9` when {deaths} of {prompts} prompts were done, and begun again each time: every",
+        f"prompt is there exactly once, and all {files} files have the bytes of the undisturbed batch (SHA-256).",
+        f"The last call ended with exit code {told['last']}; one more said that there was nothing to do:",
+        f"{'yes' if told['said'] else 'NO'}. The {count} assets of the shell loop have the same bytes as well.",
+    ]
 
 
 def each(told: dict, what: str, mine: int, theirs: int) -> tuple[str, str]:
@@ -151,9 +156,8 @@ def main() -> None:
     if options.part == "report":
         print(report(options.out))
         return
-    parts = {"whole": lambda: whole(options.out, options.workers), "killed": lambda: killed(options.out, options.workers),
-             "loop": lambda: loop(options.out, options.count)}  # fmt: skip
-    told = parts[options.part]()
+    part = {"whole": whole, "killed": killed, "loop": loop}[options.part]
+    told = part(options.out, options.count if part is loop else options.workers)
     (options.out / f"{options.part}.json").write_text(json.dumps(told))
     print(told)
 

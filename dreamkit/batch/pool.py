@@ -7,12 +7,12 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from dreamkit.batch.result import Result, failure
 from dreamkit.batch.task import Task
@@ -32,12 +32,12 @@ class Event:
     said: Step | Result
 
 
-class Pool(Protocol):
+class AbstractPool(ABC):
     """Whatever can carry out tasks: processes here, or machines elsewhere."""
 
+    @abstractmethod
     def run(self, tasks: Sequence[Task]) -> Generator[Event]:
         """Carry out the tasks in any order; each one has exactly one result. Closing the iterator stops the work."""
-        ...
 
 
 class WorkersBroken(OSError):
@@ -45,7 +45,7 @@ class WorkersBroken(OSError):
 
 
 @dataclass(frozen=True)
-class LocalPool:
+class LocalPool(AbstractPool):
     """`workers` processes of `threads` threads each.
 
     The bytes of an asset depend on the number of threads, and so not on the number of workers. A worker that dies (out
@@ -63,7 +63,7 @@ class LocalPool:
             raise ValueError(f"a batch needs workers >= 1 and threads >= 1; got {self.workers} and {self.threads}")
 
     def run(self, tasks: Sequence[Task]) -> Generator[Event]:
-        """See `Pool.run`. Raises WorkersBroken."""
+        """See `AbstractPool.run`. Raises WorkersBroken."""
         waiting, inbox, attempts = deque(tasks), queue.SimpleQueue(), Counter()
         workers = [_Worker(number, self, inbox) for number in range(min(self.workers, len(tasks)))]
         try:
@@ -74,7 +74,7 @@ class LocalPool:
                 if message is None:
                     yield from _mourn(worker, attempts, waiting, self.log)
                 elif message["event"] == "ready":
-                    worker.stillborn = 0
+                    worker.ready = True
                 else:
                     said = heard(message)
                     yield Event(worker.number, worker.task, said)
@@ -86,32 +86,28 @@ class LocalPool:
                 worker.stop()
 
 
-def local_pool(out: Path, device: str, workers: int | None, threads: int) -> LocalPool:
-    """A pool for a batch in the folder `out`: as many workers as this process may use cores, or one on a GPU."""
-    if workers is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = max(1, cores // threads) if device == "cpu" else 1
-    return LocalPool(workers, out / "workers.log", device, threads)
-
-
 def _mourn(worker: "_Worker", attempts: Counter[str], waiting: deque[Task], log: Path) -> Iterator[Event]:
     """A worker is dead: its task is tried again, or given up."""
-    task, code = worker.task, worker.process.wait()
-    worker.stillborn += 1
-    if worker.stillborn > ATTEMPTS:
+    task, code, was_ready = worker.task, worker.process.wait(), worker.ready
+    worker.stillborn = 0 if was_ready else worker.stillborn + 1
+    if worker.stillborn >= ATTEMPTS:
         raise WorkersBroken(f"workers end before they begin (exit code {code}); see {log} for what they said")
     worker.start()
-    if task is None:
-        return
     worker.task = None
+    if task is not None and was_ready:
+        reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}; see {log}"
+        yield Event(worker.number, task, try_again(task, attempts, waiting, reason))
+    elif task is not None:
+        waiting.appendleft(task)
+
+
+def try_again(task: Task, attempts: Counter[str], waiting: deque[Task], reason: str) -> Step | Result:
+    """What to say of a task whose worker is gone: it is waiting again, or has failed for good."""
     attempts[task.key] += 1
-    reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}; see {log}"
     if attempts[task.key] < ATTEMPTS:
         waiting.appendleft(task)
-        yield Event(worker.number, task, Step(0, 0, 0.0, note=f"the worker died ({reason}); again from its checkpoint"))
-    else:
-        why = f"the worker died {ATTEMPTS} times ({reason}); out of memory?"
-        yield Event(worker.number, task, failure(task, why, time.monotonic()))
+        return Step(0, 0, 0.0, note=f"the worker died ({reason}); again from its checkpoint")
+    return failure(task, f"the worker died {ATTEMPTS} times ({reason}); out of memory?", time.monotonic())
 
 
 @dataclass
@@ -120,6 +116,7 @@ class _Worker:
     pool: LocalPool
     inbox: "queue.SimpleQueue[tuple[_Worker, dict | None]]"
     task: Task | None = None
+    ready: bool = False
     stillborn: int = 0
     "Processes in a row that died before they were ready."
     process: subprocess.Popen[str] = field(init=False)
@@ -128,6 +125,7 @@ class _Worker:
         self.start()
 
     def start(self) -> None:
+        self.ready = False
         threads = str(self.pool.threads)
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         command = [sys.executable, "-m", "dreamkit.batch.worker", self.pool.device, threads]

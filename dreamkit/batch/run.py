@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreamkit.batch.contact_sheet import write_contact_sheet
-from dreamkit.batch.pool import Event, Pool
+from dreamkit.batch.pool import AbstractPool, Event
 from dreamkit.batch.prompt_file import PromptLine, read_prompts
 from dreamkit.batch.result import Result, finished, write_manifest
 from dreamkit.batch.task import Defaults, Task, plan_tasks
@@ -54,7 +54,7 @@ class Report:
         return len(self.tasks) - sum(result.status == "done" for result in self.results.values()) + len(self.refused)
 
 
-def run_batch(file: Path, out: Path, pool: Pool, defaults: Defaults) -> Generator[Progress, None, Report]:
+def run_batch(file: Path, out: Path, pool: AbstractPool, defaults: Defaults) -> Generator[Progress, None, Report]:
     """Make an asset for every prompt of a file, in folders of `out`; the generator's return value is a Report.
 
     What is done already, by this call or an earlier one that was stopped or killed, is not done again. A prompt that
@@ -85,7 +85,7 @@ def _beginning(report: Report) -> Iterator[Progress]:
         )
 
 
-def _run(report: Report, results: dict[str, Result], pool: Pool) -> Iterator[Progress]:
+def _run(report: Report, results: dict[str, Result], pool: AbstractPool) -> Iterator[Progress]:
     waiting = [task for task in report.tasks if task.key not in results]
     with closing(pool.run(waiting)) as events:
         for event in events:

@@ -7,6 +7,7 @@ checkpoint from a stranger cannot run code.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             path.replace(previous(path))
         partial.replace(path)
     except SafetensorError as error:
-        # safetensors wraps what the operating system said ("No space left on device") in its own type.
+        # safetensors wraps what the operating system said ("No space left on device (os error 28)") in its own type.
+        if number := re.search(r"os error (\d+)", str(error)):
+            code = int(number[1])
+            raise OSError(code, os.strerror(code), str(path)) from error
         raise OSError(f"could not write the checkpoint {path}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
