@@ -146,8 +146,9 @@ class Page:
     def _stage(self) -> None:
         with gr.Column(elem_classes="dk-stage"):
             self.live = gr.HTML(markup.EMPTY, padding=False, elem_id="live")
+            # Not False: a viewer that appears together with its first model would stay empty (gradio 6.31).
             self.model = gr.Model3D(
-                visible=False, height=420, show_label=False, clear_color=(0, 0, 0, 0), elem_id="model", buttons=[]
+                visible="hidden", height=420, show_label=False, clear_color=(0, 0, 0, 0), elem_id="model", buttons=[]
             )
         with gr.Row(elem_classes="dk-files"):
             self.stop = gr.Button("Stop", variant="stop", visible=False, elem_id="stop", min_width=90)
@@ -232,7 +233,7 @@ class Page:
         return [
             gr.Button(visible=run.state.is_live, interactive=run.state is not State.STOPPING),
             gr.Button(visible=run.state in (State.STOPPED, State.FAILED)),
-            gr.Model3D(str(files["glb"]) if "glb" in files else None, visible="glb" in files),
+            gr.Model3D(str(files["glb"]) if "glb" in files else None, visible=True if "glb" in files else "hidden"),
             *(gr.DownloadButton(value=files.get(key), visible=key in files) for key in FILES),
             *(self._history() if not run.state.is_live else [gr.skip()] * 3),
         ]

@@ -24,7 +24,7 @@ import app  # noqa: E402
 from dreamkit.service.run import State  # noqa: E402
 from dreamkit.service.runs import Runs  # noqa: E402
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 PATIENCE = 150_000
