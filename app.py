@@ -15,7 +15,7 @@ from dreamkit.recipe import Recipe, load_recipe
 from dreamkit.recipe_file import names
 from dreamkit.service import markup
 from dreamkit.service.order import LARGEST_UPLOAD, Order, known_words
-from dreamkit.service.past import downloads
+from dreamkit.service.past import confined, downloads
 from dreamkit.service.run import Snapshot, State
 from dreamkit.service.runs import Runs
 
@@ -263,7 +263,7 @@ class Page:
     def _exported(self, name: str | None) -> list[Any]:
         if not name:
             return [gr.skip()] * len(EXPORTS)
-        plan = load_recipe(str(self.runs.folder / Path(name).name / "recipe.toml")).export
+        plan = load_recipe(str(confined(self.runs.folder, name) / "recipe.toml")).export
         return [getattr(plan, key) for key in EXPORTS]
 
     def _model(self, recipe: str, prior: str) -> str:
