@@ -28,7 +28,7 @@ EXPORTS = {
 HEAD = '<div class="dk-head"><h1>dreamkit</h1><p>A sentence becomes a 3D asset.</p></div>'
 _ADDRESS = """(name) => { if (name) {
   history.replaceState(null, "", "?run=" + encodeURIComponent(name));
-  if (window.innerWidth < 640) document.querySelector(".dk-stage").scrollIntoView({behavior: "smooth"}); } }"""
+  if (window.innerWidth < 640) window.scrollTo({top: 0, behavior: "smooth"}); } }"""
 "The address names the run: a reloaded page, or a friend's, finds it again."
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
@@ -48,7 +48,7 @@ class Page:
             self.name = gr.Textbox(visible=False)
             self.seen = gr.State(())
             self.clock = gr.Timer(1.0, active=False)
-            with gr.Row(equal_height=False):
+            with gr.Row(equal_height=False, elem_classes="dk-house"):
                 with gr.Column(scale=5, min_width=300), gr.Tabs():
                     with gr.Tab("Generate"):
                         generate = self._generate_form()
