@@ -83,6 +83,14 @@ def finished(site: Site) -> str:
     return name
 
 
+@pytest.fixture(autouse=True)
+def goodbye(site: Site) -> Iterator[None]:
+    """Visitors leave when their test is over."""
+    yield
+    for visit in site.browser.contexts:
+        visit.close()
+
+
 def order(site: Site, page: "playwright.Page", prompt: str, steps: int) -> None:
     """Fill in the form and press Generate; the run is on the page when this returns."""
     page.fill("#prompt textarea", prompt)
