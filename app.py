@@ -15,7 +15,7 @@ from dreamkit.recipe import Recipe, load_recipe
 from dreamkit.recipe_file import names
 from dreamkit.service import markup
 from dreamkit.service.order import LARGEST_UPLOAD, Order, known_words
-from dreamkit.service.past import downloads
+from dreamkit.service.past import confined, downloads
 from dreamkit.service.run import Snapshot, State
 from dreamkit.service.runs import Runs
 
@@ -28,7 +28,7 @@ EXPORTS = {
 HEAD = '<div class="dk-head"><h1>dreamkit</h1><p>A sentence becomes a 3D asset.</p></div>'
 _ADDRESS = """(name) => { if (name) {
   history.replaceState(null, "", "?run=" + encodeURIComponent(name));
-  if (window.innerWidth < 640) document.querySelector(".dk-stage").scrollIntoView({behavior: "smooth"}); } }"""
+  if (window.innerWidth < 640) window.scrollTo({top: 0, behavior: "smooth"}); } }"""
 "The address names the run: a reloaded page, or a friend's, finds it again."
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
@@ -48,7 +48,7 @@ class Page:
             self.name = gr.Textbox(visible=False)
             self.seen = gr.State(())
             self.clock = gr.Timer(1.0, active=False)
-            with gr.Row(equal_height=False):
+            with gr.Row(equal_height=False, elem_classes="dk-house"):
                 with gr.Column(scale=5, min_width=300), gr.Tabs():
                     with gr.Tab("Generate"):
                         generate = self._generate_form()
@@ -146,8 +146,9 @@ class Page:
     def _stage(self) -> None:
         with gr.Column(elem_classes="dk-stage"):
             self.live = gr.HTML(markup.EMPTY, padding=False, elem_id="live")
+            # Not False: a viewer that appears together with its first model would stay empty (gradio 6.31).
             self.model = gr.Model3D(
-                visible=False, height=420, show_label=False, clear_color=(0, 0, 0, 0), elem_id="model", buttons=[]
+                visible="hidden", height=420, show_label=False, clear_color=(0, 0, 0, 0), elem_id="model", buttons=[]
             )
         with gr.Row(elem_classes="dk-files"):
             self.stop = gr.Button("Stop", variant="stop", visible=False, elem_id="stop", min_width=90)
@@ -232,7 +233,7 @@ class Page:
         return [
             gr.Button(visible=run.state.is_live, interactive=run.state is not State.STOPPING),
             gr.Button(visible=run.state in (State.STOPPED, State.FAILED)),
-            gr.Model3D(str(files["glb"]) if "glb" in files else None, visible="glb" in files),
+            gr.Model3D(str(files["glb"]) if "glb" in files else None, visible=True if "glb" in files else "hidden"),
             *(gr.DownloadButton(value=files.get(key), visible=key in files) for key in FILES),
             *(self._history() if not run.state.is_live else [gr.skip()] * 3),
         ]
@@ -262,7 +263,7 @@ class Page:
     def _exported(self, name: str | None) -> list[Any]:
         if not name:
             return [gr.skip()] * len(EXPORTS)
-        plan = load_recipe(str(self.runs.folder / Path(name).name / "recipe.toml")).export
+        plan = load_recipe(str(confined(self.runs.folder, name) / "recipe.toml")).export
         return [getattr(plan, key) for key in EXPORTS]
 
     def _model(self, recipe: str, prior: str) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,19 @@ def test_steps_count_from_one_to_total_and_preview_where_asked() -> None:
     assert [step.index for step in steps] == list(range(1, 13))
     assert [step.index for step in steps if step.preview is not None] == [5, 10, 12]
     assert {"guidance", "opacity", "sparsity", "opaque"} <= set(steps[0].metrics)
+
+
+def test_previews_show_normals_and_change_nothing() -> None:
+    """Normals are rendered for the previews alone; a run that nobody looks at ends in the same bits."""
+    watched, alone = small_scene(), small_scene()
+    steps = list(train(watched, small_distiller(), replace(small_plan(), preview_every=1)))
+    list(train(alone, small_distiller(), replace(small_plan(), preview_every=0)))
+    assert states_equal(watched, alone)
+    preview = steps[0].preview
+    assert preview is not None
+    assert preview.normal is not None
+    assert not preview.normal.requires_grad
+    assert float(preview.normal.norm(dim=-1).max()) > 0.1
 
 
 def test_the_same_seed_gives_the_same_scene_and_another_seed_another() -> None:

@@ -109,7 +109,7 @@ def _tile(name: str, png: bytes) -> str:
 def _card(run: PastRun) -> str:
     try:
         picture = _thumbnail(run.preview, run.preview.stat().st_mtime_ns)
-        image = f'<img alt="" loading="lazy" src="{_data(picture, "webp")}">'
+        image = f'<img alt="" src="{_data(picture, "webp")}">'
     except OSError:
         image = '<span class="dk-blank">no preview</span>'
     return (

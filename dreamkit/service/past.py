@@ -1,12 +1,10 @@
 """Runs on the disk: what a folder of outputs holds, for the gallery."""
 
-import json
 import re
 import tomllib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dreamkit.export.atomic import atomic_path
 
@@ -67,11 +65,6 @@ def list_past(folder: Path) -> list[PastRun]:
         except (ValueError, OSError):
             continue
     return [run for _, run in sorted(found, key=lambda entry: entry[0], reverse=True)]
-
-
-def metrics(folder: Path) -> dict[str, Any]:
-    """The numbers of a finished run; raises ValueError and OSError."""
-    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
 
 def downloads(folder: Path) -> dict[str, Path]:
