@@ -49,7 +49,8 @@ def mip_maps(texture: Float[Tensor, "rows columns channels"]) -> list[Float[Tens
     """The texture and its means over ever larger squares, down to one texel; differentiable."""
     mips = [texture]
     while max(mips[-1].shape[:2]) > 1:
-        size = [max(1, side // 2) for side in mips[-1].shape[:2]]
+        rows, columns, _ = mips[-1].shape
+        size = max(1, rows // 2), max(1, columns // 2)
         mips.append(functional.adaptive_avg_pool2d(mips[-1].permute(2, 0, 1), size).permute(1, 2, 0))
     return mips
 
