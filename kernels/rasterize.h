@@ -82,14 +82,15 @@ struct Cover {
     DREAMKIT_FORMULA real depth() const { return area / total; }
 };
 
-// `x`, `y`: corners minus the pixel's middle; `r`: reciprocal depths.
+// x, y: corners minus the pixel's middle; r: reciprocal depths. Nine numbers, because a compiler that sees arrays does
+// not turn a loop of these into vectors.
 template <class real>
-DREAMKIT_FORMULA Cover<real> cover(const real* x, const real* y, const real* r) {
+DREAMKIT_FORMULA Cover<real> cover(real x0, real x1, real x2, real y0, real y1, real y2, real r0, real r1, real r2) {
     Cover<real> c;
-    c.a0 = x[1] * y[2] - y[1] * x[2];
-    c.a1 = x[2] * y[0] - y[2] * x[0];
-    c.a2 = x[0] * y[1] - y[0] * x[1];
-    c.w0 = c.a0 * r[0], c.w1 = c.a1 * r[1], c.w2 = c.a2 * r[2];
+    c.a0 = x1 * y2 - y1 * x2;
+    c.a1 = x2 * y0 - y2 * x0;
+    c.a2 = x0 * y1 - y0 * x1;
+    c.w0 = c.a0 * r0, c.w1 = c.a1 * r1, c.w2 = c.a2 * r2;
     c.area = c.a0 + c.a1 + c.a2;
     c.total = c.w0 + c.w1 + c.w2;
     return c;
@@ -100,7 +101,7 @@ template <class real>
 DREAMKIT_FORMULA Cover<real> cover_at(const Triangle<real>& t, int64_t column, int64_t row, real* x, real* y, real* r) {
     const real fx = static_cast<real>(column) + real(0.5), fy = static_cast<real>(row) + real(0.5);
     for (int i = 0; i < 3; ++i) x[i] = t.x[i] - fx, y[i] = t.y[i] - fy, r[i] = real(1) / t.z[i];
-    return cover(x, y, r);
+    return cover(x[0], x[1], x[2], y[0], y[1], y[2], r[0], r[1], r[2]);
 }
 
 // Writes one pixel's outputs; `face` is -1 where nothing is seen.

@@ -13,6 +13,8 @@ namespace dreamkit::DREAMKIT_VARIANT {
 namespace {
 
 constexpr int64_t kBandRows = 16;
+// Rows are drawn in whole vectors: what lies right of a triangle's box is not inside it, so it does no harm.
+constexpr int32_t kLanes = 8;
 
 // Faces of a view, band by band: faces[start[band]] to faces[start[band + 1]].
 struct Bands {
@@ -46,16 +48,25 @@ template <class real>
 void draw_row(const Triangle<real>& t, const real* r, int64_t row, Span span, int32_t face, real* nearest,
               int32_t* winner) {
     const real fy = static_cast<real>(row) + real(0.5);
-    const real y[3] = {t.y[0] - fy, t.y[1] - fy, t.y[2] - fy};
+    const real x0 = t.x[0], x1 = t.x[1], x2 = t.x[2], r0 = r[0], r1 = r[1], r2 = r[2];
+    const real y0 = t.y[0] - fy, y1 = t.y[1] - fy, y2 = t.y[2] - fy;
+    constexpr real infinite = std::numeric_limits<real>::infinity();
+    for (int32_t start = span.first; start < span.after; start += kLanes) {
+        real depth[kLanes];
 #pragma omp simd
-    for (int32_t column = span.first; column < span.after; ++column) {
-        const real fx = static_cast<real>(column) + real(0.5);
-        const real x[3] = {t.x[0] - fx, t.x[1] - fx, t.x[2] - fx};
-        const Cover<real> c = cover(x, y, r);
-        const real depth = c.depth();
-        const bool closer = c.inside() & (depth < nearest[column]);
-        nearest[column] = closer ? depth : nearest[column];
-        winner[column] = closer ? face : winner[column];
+        for (int32_t lane = 0; lane < kLanes; ++lane) {
+            const real fx = static_cast<real>(start + lane) + real(0.5);
+            const Cover<real> c = cover(x0 - fx, x1 - fx, x2 - fx, y0, y1, y2, r0, r1, r2);
+            const real least = std::min(c.a0, std::min(c.a1, c.a2)), most = std::max(c.a0, std::max(c.a1, c.a2));
+            // Cover::inside() as selections, which become vectors.
+            const real one_sign = least >= 0 ? c.area : most <= 0 ? c.area : real(0);
+            depth[lane] = one_sign != 0 ? c.depth() : infinite;
+        }
+        for (int32_t lane = 0; lane < kLanes; ++lane) {
+            const bool closer = depth[lane] < nearest[start + lane];
+            winner[start + lane] = closer ? face : winner[start + lane];
+            nearest[start + lane] = closer ? depth[lane] : nearest[start + lane];
+        }
     }
 }
 
@@ -73,7 +84,8 @@ void write_row(const Projected<real>& p, int64_t view, int64_t row, const int32_
 template <class real>
 void draw_band(const Projected<real>& p, int64_t view, const Bands& bands, int64_t band, const Visible<real>& out) {
     const int64_t top = band * kBandRows, bottom = std::min(top + kBandRows, p.height);
-    std::vector<real> nearest((bottom - top) * p.width, std::numeric_limits<real>::infinity());
+    const int64_t stride = p.width + kLanes;
+    std::vector<real> nearest((bottom - top) * stride, std::numeric_limits<real>::infinity());
     std::vector<int32_t> winner(nearest.size(), -1);
     for (int64_t k = bands.start[band]; k < bands.start[band + 1]; ++k) {
         const int32_t face = bands.faces[k];
@@ -81,11 +93,11 @@ void draw_band(const Projected<real>& p, int64_t view, const Bands& bands, int64
         const Triangle<real> t = triangle_at(p, view, face);
         const real r[3] = {real(1) / t.z[0], real(1) / t.z[1], real(1) / t.z[2]};
         for (int64_t row = std::max<int64_t>(top, box.top); row < std::min<int64_t>(bottom, box.bottom); ++row) {
-            const int64_t at = (row - top) * p.width;
+            const int64_t at = (row - top) * stride;
             draw_row(t, r, row, span_of(t, box, row), face, nearest.data() + at, winner.data() + at);
         }
     }
-    for (int64_t row = top; row < bottom; ++row) write_row(p, view, row, winner.data() + (row - top) * p.width, out);
+    for (int64_t row = top; row < bottom; ++row) write_row(p, view, row, winner.data() + (row - top) * stride, out);
 }
 
 template <class real>
