@@ -57,10 +57,11 @@ def gsplat_torch(
     tiles = bin_tiles(centre.detach(), reach, reach.amax(dim=-1), depth.detach(), height, width)
     splats, pixels, alphas = pairs(centre[0], conics[0], opacities, tiles, width)
     # nerfacc's render_weight_from_alpha and accumulate_along_rays
-    passed = torch.log1p(-alphas).cumsum(dim=0) - torch.log1p(-alphas)
+    # In double precision: the sum runs over all pixels, where nerfacc starts again at each.
+    passed = torch.log1p(-alphas).double().cumsum(dim=0) - torch.log1p(-alphas)
     first = torch.searchsorted(pixels, torch.arange(height * width))
     start = torch.cat([passed, passed[-1:]])[first.clamp(max=len(passed))]
-    weights = alphas * torch.exp(passed - start[pixels])
+    weights = alphas * torch.exp(passed - start[pixels]).float()
     accumulated = torch.zeros(height * width, 3).index_add(0, pixels, weights[:, None] * values[0, splats])
     alpha = torch.zeros(height * width).index_add(0, pixels, weights)
     return accumulated.view(1, height, width, 3), alpha.view(1, height, width, 1)
