@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dreamkit.cameras import Cameras
-from dreamkit.ops import _library
+from dreamkit.ops import _gsplat, _library, _splat_native
 from dreamkit.ops.splat_projection import LEAST_ALPHA, Footprints, project_reference
 from dreamkit.ops.splat_tiles import TILE, Tiles, bin_tiles
 
@@ -52,11 +52,12 @@ def splat(
     Raises `ValueError` where shapes or types do not fit.
     """
     _validate(means, scales, rotations, opacities, values, cameras)
-    if not _library.runs_native("splat", means.device):
-        return splat_reference(means, scales, rotations, opacities, values, cameras, antialiased, near)
-    from dreamkit.ops import _splat_native
-
-    return Splatted(*_splat_native.splat(means, scales, rotations, opacities, values, cameras, antialiased, near))
+    arguments = (means, scales, rotations, opacities, values, cameras, antialiased, near)
+    if _gsplat.serves(means):
+        return Splatted(*_gsplat.splat(*arguments))
+    if _library.runs_native("splat", means.device):
+        return Splatted(*_splat_native.splat(*arguments))
+    return splat_reference(*arguments)
 
 
 def splat_reference(

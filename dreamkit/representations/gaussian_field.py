@@ -20,12 +20,13 @@ PAIRS = 1 << 22
 
 @dataclass(frozen=True)
 class Blobs:
-    """Gaussians as densities: `peak exp(-|whiten (x - centre)|^2 / 2)`."""
+    """Gaussians as densities: `exp(height - (x - centre)^T precision (x - centre) / 2)`."""
 
     centre: Float[Tensor, "gaussians 3"]
-    whiten: Float[Tensor, "gaussians 3 3"]
-    "`diag(1 / s) R^T`: to units of the standard deviations."
-    peak: Float[Tensor, " gaussians"]
+    precision: Float[Tensor, "gaussians 3 3"]
+    "Inverse covariance."
+    height: Float[Tensor, " gaussians"]
+    "Logarithm of the peak density."
     reach: Float[Tensor, "gaussians 3"]
     "Half the box outside which the Gaussian is left out."
 
@@ -41,11 +42,10 @@ def blobs(
     s is the geometric mean of the deviations; exact for round Gaussians (card 1.9).
     """
     size = deviations.log().mean(dim=-1).exp()
-    peak = -torch.log1p(-opacities.clamp(max=0.999)) / (size * math.sqrt(2 * math.pi))
-    axes = rotations * deviations.unsqueeze(-2)
-    reach = REACH * axes.detach().square().sum(dim=-1).sqrt()
-    whiten = rotations.transpose(1, 2) / deviations.unsqueeze(-1)
-    return Blobs(positions, whiten, peak, reach)
+    peak = -torch.log1p(-opacities.clamp(1e-8, 0.999)) / (size * math.sqrt(2 * math.pi))
+    reach = REACH * (rotations * deviations.unsqueeze(-2)).detach().square().sum(dim=-1).sqrt()
+    precision = (rotations / deviations.square().unsqueeze(-2)) @ rotations.transpose(1, 2)
+    return Blobs(positions, precision, peak.log(), reach)
 
 
 def density_of(cloud: Blobs, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
@@ -105,9 +105,14 @@ def crowds(
 def _weights(
     cloud: Blobs, points: Float[Tensor, "points 3"], members: Int[Tensor, " members"]
 ) -> Float[Tensor, "points members"]:
-    whiten = cloud.whiten[members]
-    # Distances from the first member: far from the origin, differences of large numbers would lose digits.
-    origin = cloud.centre[members[:1]].detach()
-    shift = torch.einsum("mij,mj->mi", whiten, cloud.centre[members] - origin)
-    distance = ((points - origin) @ whiten.flatten(0, 1).T).view(len(points), len(members), 3) - shift
-    return cloud.peak[members] * torch.exp(-0.5 * distance.square().sum(dim=-1))
+    """Densities of the members at the points: the exponent is a polynomial in x, so one matrix product finds all."""
+    # Counted from among the points: far from the origin, differences of large numbers would lose digits.
+    origin = points.detach().mean(dim=0)
+    precision, centre = cloud.precision[members], cloud.centre[members] - origin
+    linear = torch.einsum("mij,mj->mi", precision, centre)
+    constant = cloud.height[members] - 0.5 * (linear * centre).sum(dim=-1)
+    square, mixed = precision.diagonal(dim1=1, dim2=2), precision[:, [0, 0, 1], [1, 2, 2]]
+    x = points - origin
+    terms = torch.cat([x, x * x, x[:, [0, 0, 1]] * x[:, [1, 2, 2]]], dim=-1)
+    factors = torch.cat([linear, -0.5 * square, -mixed], dim=-1)
+    return torch.addmm(constant, terms, factors.T).exp()

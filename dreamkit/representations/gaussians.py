@@ -19,6 +19,8 @@ from dreamkit.vectors import dot
 
 THICKNESS = 1e-4
 "Standard deviation of a surfel across its plane, as a share of the scene's radius."
+LEAST_THICKNESS = 2e-3
+"The same, when a cloud is asked as a volume: no grid meets a thinner sheet."
 GROUPS = tuple(entry.name for entry in fields(GaussianCloud))
 
 
@@ -128,7 +130,8 @@ class Gaussians(AbstractVolume):
         return features_of(self._blobs(), points, self.colors[:, 0])
 
     def _blobs(self) -> Blobs:
-        return blobs(self.positions, self.deviations, rotation_matrices(self.rotations), self.alphas)
+        thick = self.deviations.clamp_min(LEAST_THICKNESS * self.radius)
+        return blobs(self.positions, thick, rotation_matrices(self.rotations), self.alphas)
 
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
         """ "positions", "scales", "rotations", "opacities", "colors"."""
