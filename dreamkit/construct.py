@@ -19,8 +19,9 @@ from torch import nn
 from dreamkit.names import did_you_mean
 from dreamkit.schedules import Ramp, value_at
 
-Plain = str | int | float | bool | list["Plain"] | dict[str, "Plain"]
-"What TOML can say."
+# Not `list["Plain"]`: checkers at run time cannot follow an alias into itself.
+Plain = str | int | float | bool | list[Any] | dict[str, Any]
+"What TOML can say; lists and tables hold the same."
 
 
 QUOTES = "'\""
