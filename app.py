@@ -154,7 +154,7 @@ class Page:
             self.stop = gr.Button("Stop", variant="stop", visible=False, elem_id="stop", min_width=90)
             self.go_on = gr.Button("Continue", variant="primary", visible=False, elem_id="continue", min_width=90)
             self.files = [
-                gr.DownloadButton(label, visible=False, size="md", min_width=80, elem_id=f"file-{key}")
+                gr.DownloadButton(label, visible=False, size="md", min_width=70, elem_id=f"file-{key}")
                 for key, label in FILES.items()
             ]
 

@@ -84,6 +84,8 @@ def _detail(run: Snapshot) -> str:
         )
     if run.state is State.STOPPED:
         return "What was saved is kept; Continue goes on from there."
+    if run.state is State.DONE:
+        return "Drag to turn it, scroll to come closer."
     if run.state is not State.RUNNING:
         return ""
     words = [_STAGES.get(run.stage, run.stage)]
