@@ -7,14 +7,17 @@ from typing import Any
 
 from dreamkit.construct import Spec, type_name
 from dreamkit.ops.hash_levels import HashLevels
+from dreamkit.renderers.mesh_renderer import MeshRenderer
 from dreamkit.renderers.scene import Scene
 from dreamkit.renderers.volume import VolumeRenderer
-from dreamkit.representations.base import AbstractField, AbstractShape
+from dreamkit.representations.base import AbstractField, AbstractShape, AbstractSurface
 from dreamkit.representations.density import DensityMap
+from dreamkit.representations.flexi_mesh import FlexiMesh
 from dreamkit.representations.hash_field import HashField
 from dreamkit.representations.mlp_field import MlpField
 from dreamkit.representations.sdf_field import SdfField
 from dreamkit.representations.tensor_field import CpField, VmField
+from dreamkit.representations.tet_mesh import TetMesh
 from dreamkit.representations.triplane_field import TriplaneField
 from dreamkit.representations.voxel_field import VoxelField
 
@@ -27,6 +30,8 @@ SIZES: dict[type[AbstractShape], dict[str, Any]] = {
     CpField: {"resolution": 128, "density_rank": 48, "feature_rank": 48, "hidden": 32},
     TriplaneField: {"resolutions": (32, 96), "features": 12, "hidden": 32},
     SdfField: {"levels": _LEVELS, "hidden": 32, "sharpest": 200.0},
+    TetMesh: {"levels": _LEVELS, "hidden": 32, "resolution": 48},
+    FlexiMesh: {"levels": _LEVELS, "hidden": 32, "resolution": 48},
 }
 "Sizes of the fields for two CPU cores; kinds that are not named start from their constructor's defaults."
 
@@ -49,6 +54,8 @@ def student_spec(teacher: AbstractShape, kind: type[AbstractShape], options: Map
 def student_scene(teacher: Scene, shape: AbstractShape) -> Scene:
     """The shape with the teacher's material and background; its renderer too where it draws that kind."""
     material, background = copy.deepcopy(teacher.material), copy.deepcopy(teacher.background)
+    if isinstance(shape, AbstractSurface) and not isinstance(teacher.renderer, MeshRenderer):
+        return Scene(shape, material, background, MeshRenderer())
     if not isinstance(shape, AbstractField) or isinstance(teacher.renderer, VolumeRenderer):
         return Scene(shape, material, background, copy.deepcopy(teacher.renderer))
     return Scene(shape, material, background, VolumeRenderer(samples=128))
