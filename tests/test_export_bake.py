@@ -7,11 +7,11 @@ import torch
 from volumes import ball, photograph, torus, waves
 
 from dreamkit.cameras import Cameras, orbit
+from dreamkit.convert.isosurface import extract_surface, sample_density
 from dreamkit.evaluate.fidelity import held_out_cameras, measure_fidelity
 from dreamkit.export.bake import bake, composite_inwards, fill_texture, find_texels, push_pull
 from dreamkit.export.clean import clean_surface
 from dreamkit.export.gltf import write_glb
-from dreamkit.export.isosurface import extract_surface, sample_density
 from dreamkit.export.level import find_level
 from dreamkit.export.load import load_mesh
 from dreamkit.export.refine import refine_texture

@@ -7,8 +7,8 @@ import torch
 from volumes import ball, photograph, torus, waves
 
 from dreamkit.cameras import orbit
+from dreamkit.convert.isosurface import EmptySurface, density_normals, extract_surface, sample_density, surface_at
 from dreamkit.export.clean import clean_surface
-from dreamkit.export.isosurface import EmptySurface, density_normals, extract_surface, sample_density, surface_at
 from dreamkit.export.level import find_level, silhouette_agreement
 from dreamkit.export.unwrap import unwrap
 from dreamkit.mesh import Mesh

@@ -13,11 +13,13 @@ from dreamkit.renderers.splats import SplatRenderer
 from dreamkit.renderers.volume import VolumeRenderer
 from dreamkit.representations.base import AbstractField, AbstractShape, AbstractSurface
 from dreamkit.representations.density import DensityMap
+from dreamkit.representations.flexi_mesh import FlexiMesh
 from dreamkit.representations.gaussians import Gaussians
 from dreamkit.representations.hash_field import HashField
 from dreamkit.representations.mlp_field import MlpField
 from dreamkit.representations.sdf_field import SdfField
 from dreamkit.representations.tensor_field import CpField, VmField
+from dreamkit.representations.tet_mesh import TetMesh
 from dreamkit.representations.triplane_field import TriplaneField
 from dreamkit.representations.voxel_field import VoxelField
 
@@ -30,6 +32,8 @@ SIZES: dict[type[AbstractShape], dict[str, Any]] = {
     CpField: {"resolution": 128, "density_rank": 48, "feature_rank": 48, "hidden": 32},
     TriplaneField: {"resolutions": (32, 96), "features": 12, "hidden": 32},
     SdfField: {"levels": _LEVELS, "hidden": 32, "sharpest": 200.0},
+    TetMesh: {"levels": _LEVELS, "hidden": 32, "resolution": 48},
+    FlexiMesh: {"levels": _LEVELS, "hidden": 32, "resolution": 48},
 }
 "Sizes of the fields for two CPU cores; kinds that are not named start from their constructor's defaults."
 

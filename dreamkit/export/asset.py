@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dreamkit.cameras import Cameras, orbit
+from dreamkit.convert.isosurface import EmptySurface, extract_surface, sample_density
 from dreamkit.evaluate.fidelity import Fidelity, held_out_cameras, measure_fidelity
 from dreamkit.export.clean import clean_surface
 from dreamkit.export.gltf import write_glb
-from dreamkit.export.isosurface import EmptySurface, extract_surface, sample_density
 from dreamkit.export.level import find_level, select_views
 from dreamkit.export.obj import write_obj
 from dreamkit.export.paint import paint

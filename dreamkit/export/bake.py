@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from dreamkit.export.isosurface import CHUNK, Density
+from dreamkit.convert.isosurface import CHUNK, Density
 from dreamkit.mesh import Mesh
 from dreamkit.ops.rasterize import interpolate, rasterize_chart
 from dreamkit.ops.tangents import corner_tangents, tangent_frame

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dreamkit.cameras import Cameras
-from dreamkit.export.isosurface import DensityGrid, EmptySurface, surface_at
+from dreamkit.convert.isosurface import DensityGrid, EmptySurface, surface_at
 from dreamkit.export.refine import observe, solve
 from dreamkit.mesh import Mesh
 from dreamkit.ops.rasterize import rasterize

@@ -1,0 +1,54 @@
+"""Surfaces from fields and fields from surfaces, against the scene that they came from."""
+
+import pytest
+from analytic_fields import Ball
+
+from dreamkit.convert.plan import find_route
+from dreamkit.convert.rendered_fit import RenderedFit
+from dreamkit.convert.students import student_scene, student_spec
+from dreamkit.convert.surface_to_field import SurfaceToField
+from dreamkit.convert.to_surface import ToSurface
+from dreamkit.materials.backgrounds import Solid
+from dreamkit.ops.hash_levels import HashLevels
+from dreamkit.renderers.mesh_renderer import MeshRenderer
+from dreamkit.renderers.scene import Scene
+from dreamkit.renderers.volume import VolumeRenderer
+from dreamkit.representations.hash_field import HashField
+from dreamkit.representations.tet_mesh import TetMesh
+from dreamkit.representations.voxel_field import VoxelField
+
+LEVELS = HashLevels(levels=6, log2_table_size=13)
+
+
+def finish(conversion):
+    while True:
+        try:
+            next(conversion)
+        except StopIteration as stop:
+            return stop.value
+
+
+def test_the_plan_finds_the_ways() -> None:
+    assert [hop.converter for hop in find_route(HashField, TetMesh)] == [ToSurface]
+    assert [hop.converter for hop in find_route(TetMesh, VoxelField)] == [SurfaceToField]
+
+
+@pytest.mark.slow
+def test_t11_1_a_ball_becomes_a_mesh_and_a_field_again() -> None:
+    teacher = Scene(Ball(0.5, 60.0, edge=0.01), background=Solid(), renderer=VolumeRenderer(128))
+    mesh = Scene(TetMesh(resolution=24, levels=LEVELS), background=Solid(), renderer=MeshRenderer())
+    report = finish(ToSurface(color_steps=60, fit=RenderedFit(steps=40)).convert(teacher, mesh))
+    assert report.median_psnr > 24
+    assert report.depth_error < 0.03
+    spec = student_spec(mesh.shape, HashField, {"levels": LEVELS})
+    back = student_scene(mesh, spec.build(seed=0))
+    report = finish(SurfaceToField(steps=80, points=2048, fit=RenderedFit(steps=30, normal=0.0)).convert(mesh, back))
+    assert report.median_psnr > 24
+
+
+def test_settings_without_meaning_are_refused() -> None:
+    with pytest.raises(ValueError, match="views=0"):
+        RenderedFit(views=0)
+    field = Scene(HashField(levels=LEVELS))
+    with pytest.raises(TypeError, match="cannot make a HashField"):
+        next(SurfaceToField().convert(field, field))
