@@ -121,7 +121,7 @@ class Page:
         with gr.Row():
             values = [
                 gr.Number(
-                    getattr(plan, key), label=label, precision=0, minimum=0, min_width=120, elem_id=f"export-{key}"
+                    getattr(plan, key), label=label, precision=0, minimum=0, min_width=150, elem_id=f"export-{key}"
                 )
                 for key, label in EXPORTS.items()
             ]
