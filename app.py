@@ -69,7 +69,7 @@ class Page:
             ideas = gr.Dataset(components=[prompt], samples=[], show_label=False, label="Try", elem_id="ideas", scale=1)
             more = gr.Button("Others", size="sm", scale=0, min_width=70, elem_id="others")
         go = gr.Button("Generate", variant="primary", elem_id="generate")
-        problem = gr.HTML(visible=False, padding=False)
+        problem = gr.HTML(visible=False, padding=False, elem_classes="dk-flush")
         recipe = gr.Dropdown(self._choices(edits=False), value="toybox", label="Recipe", filterable=False)
         about = gr.Markdown(elem_classes="dk-about")
         with gr.Row(elem_classes="dk-numbers"):
@@ -99,7 +99,7 @@ class Page:
             label="What it should become", placeholder="a blue mug", lines=2, max_length=500, elem_id="edit-prompt"
         )
         go = gr.Button("Edit", variant="primary", elem_id="edit")
-        problem = gr.HTML(visible=False, padding=False)
+        problem = gr.HTML(visible=False, padding=False, elem_classes="dk-flush")
         recipe = gr.Dropdown(choices, value="toybox-dds", label="Recipe", filterable=False)
         with gr.Row():
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=90)
@@ -118,13 +118,16 @@ class Page:
     def _export_form(self) -> Callable[[], None]:
         self.exported = gr.Dropdown([], label="Run", elem_id="exported")
         plan = ExportPlan()
-        values = [
-            gr.Number(getattr(plan, key), label=label, precision=0, minimum=0, min_width=130, elem_id=f"export-{key}")
-            for key, label in EXPORTS.items()
-        ]
+        with gr.Row():
+            values = [
+                gr.Number(
+                    getattr(plan, key), label=label, precision=0, minimum=0, min_width=150, elem_id=f"export-{key}"
+                )
+                for key, label in EXPORTS.items()
+            ]
         gr.Markdown("The same shape, written again with other settings. Its files are replaced.")
         go = gr.Button("Export again", variant="primary", elem_id="export")
-        problem = gr.HTML(visible=False, padding=False)
+        problem = gr.HTML(visible=False, padding=False, elem_classes="dk-flush")
 
         def connect() -> None:
             self.exported.change(self._exported, self.exported, values, **_QUIET)
@@ -287,7 +290,7 @@ def _settings(text: str, steps: float | None, scale: float | None) -> tuple[str,
 
 
 def _problem(error: Exception) -> str:
-    return f'<div class="dk-live"><p class="dk-error" role="alert">{escape(str(error))}</p></div>'
+    return f'<p class="dk-error" role="alert">{escape(str(error))}</p>'
 
 
 def theme() -> gr.themes.Base:
