@@ -29,8 +29,9 @@ def antialias(
     follows; the first pixel changes where a > 0, otherwise the second. So an edge that moves by 0.1 pixels changes a
     pixel by 0.1 of the contrast. Background pixels of `image` must hold the background's colour.
     Differentiable once in the image and, through the crossing of the edge with two of its vertices, in `vertices` and
-    the cameras' poses; zero where |a| = 1/2. Silhouettes of triangles smaller than a pixel are lost, so keep edges at
-    one or two pixels. `near` is the one that was rasterised with; `opposite` is `opposite_vertices(faces)`, worth
+    the cameras' poses; zero where |a| = 1/2. Where the outermost triangle is seen thinner than a pixel, its silhouette
+    is lost: a smooth solid gets a part of its gradient only (docs/results/rasterize.md has the numbers). `near` is the
+    one that was rasterised with; `opposite` is `opposite_vertices(faces)`, worth
     keeping while the faces stay. Source: nvdiffrast (arXiv 2011.03277, section 3.4); card 7.8. Raises `ValueError`
     where shapes or types do not fit.
     """
