@@ -22,7 +22,8 @@ def make(folder: Path, prompt: str, options: Sequence[str]) -> None:
 
 def judge(folders: Sequence[Path]) -> None:
     """`dreamkit evaluate`: what the judge says goes to each folder's metrics.json."""
-    subprocess.run([sys.executable, "-m", "dreamkit", "evaluate", *map(str, folders)], check=True)
+    if folders:
+        subprocess.run([sys.executable, "-m", "dreamkit", "evaluate", *map(str, folders)], check=True)
 
 
 def contact_sheet(runs: Mapping[str, Path], path: Path) -> None:

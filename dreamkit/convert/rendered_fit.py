@@ -10,9 +10,24 @@ from torch import Tensor
 from dreamkit.cameras import OrbitSampler
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Rendering, Step
+from dreamkit.representations.rates import Rates
+from dreamkit.schedules import value_at
 from dreamkit.vectors import dot, normalize
 
 ALL_AROUND = OrbitSampler(elevation=(-60.0, 75.0), distance=(2.2, 2.8), sphere_uniform=1.0)
+
+
+RATES = Rates(
+    encoding=0.02,
+    networks=0.005,
+    geometry=0.003,
+    positions=0.002,
+    scales=0.01,
+    rotations=0.005,
+    opacities=0.03,
+    colors=0.03,
+)
+"At the start; a cosine takes them to zero."
 
 
 @dataclass(frozen=True)
@@ -29,9 +44,7 @@ class RenderedFit:
     mask: float = 0.5
     depth: float = 0.1
     normal: float = 0.1
-    geometry_rate: float = 0.003
-    encoding_rate: float = 0.02
-    network_rate: float = 0.005
+    rates: Rates = RATES
     cameras: OrbitSampler = ALL_AROUND
 
     def __post_init__(self) -> None:
@@ -43,10 +56,10 @@ class RenderedFit:
 
     def run(self, teacher: Scene, student: Scene, generator: torch.Generator) -> Iterator[Step]:
         """Optimise the student in place; every draw comes from `generator`."""
-        rates = {"geometry": self.geometry_rate, "encoding": self.encoding_rate, "networks": self.network_rate}
-        groups = [group for group in student.shape.parameter_groups() if group.name in rates]
+        groups = student.shape.parameter_groups()
         optimizer = torch.optim.Adam(
-            [{"params": list(group.parameters), "lr": rates[group.name]} for group in groups], eps=1e-15
+            [{"params": list(g.parameters), "lr": value_at(getattr(self.rates, g.name), 0.0)} for g in groups],
+            eps=1e-15,
         )
         decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps, eta_min=0.0)
         student.train()

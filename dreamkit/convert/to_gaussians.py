@@ -1,5 +1,6 @@
 """Gaussians from anything that can be rendered: a cloud on the points that views see, then a fit to its pictures."""
 
+import time
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -8,12 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dreamkit.cameras import Cameras, orbit
-from dreamkit.convert.pictures import Pictures, falling
+from dreamkit.convert.base import AbstractConverter, Conversion
+from dreamkit.convert.fidelity import compare
+from dreamkit.convert.rendered_fit import RenderedFit
 from dreamkit.renderers.scene import Scene
 from dreamkit.representations.base import AbstractShape
 from dreamkit.representations.gaussian_init import point_cloud
 from dreamkit.representations.gaussians import Gaussians
-from dreamkit.representations.rates import Rates
 
 SEEN = 0.75
 "Rays that are more opaque than this end on a surface (card 1.9)."
@@ -21,42 +23,38 @@ VIEWS, SIZE = 24, 96
 "Views in which points are looked for, and their height and width."
 
 
-def _rates() -> Rates:
-    return Rates(
-        positions=falling(0.002),
-        scales=falling(0.01),
-        rotations=falling(0.005),
-        opacities=falling(0.03),
-        colors=falling(0.03),
-    )
-
-
 @dataclass(frozen=True)
-class ToGaussians(Pictures):
-    """`Pictures`, beginning with `count` Gaussians on the teacher's visible surface.
+class ToGaussians(AbstractConverter):
+    """`count` Gaussians on the teacher's visible surface, then a fit of its renders.
 
     Points are `o + D d` of rays with opacity above 0.75 in views all around, a random choice of them; raw channels are
     the teacher's there. Only what is seen gets Gaussians, none are spent on the inside. Sources: arXiv 2405.09717;
     method card representations 1.9. Raises ValueError for a teacher of which nothing can be seen.
     """
 
+    reads: ClassVar[tuple[type[AbstractShape], ...]] = (AbstractShape,)
     makes: ClassVar[tuple[type[AbstractShape], ...]] = (Gaussians,)
-    rank: ClassVar[int] = 0
 
     count: int = 10_000
     opacity: float = 0.9
     shrink: float = 0.7
     "Standard deviations at the start, as a share of the distance to the neighbours."
-    rates: Rates = field(default_factory=_rates)
+    fit: RenderedFit = field(default_factory=lambda: RenderedFit(steps=500, normal=0.0))
 
-    def begin(self, teacher: Scene, student: Scene, generator: torch.Generator) -> None:
-        """Replace the student's Gaussians by ones on the seen points."""
+    def convert(self, teacher: Scene, student: Scene, seed: int = 0) -> Conversion:
+        """See `AbstractConverter.convert`."""
+        self.check(teacher, student)
+        start = time.perf_counter()
+        generator = torch.Generator().manual_seed(seed)
+        teacher.eval()
         shape = student.shape
         assert isinstance(shape, Gaussians)
         points = seen_points(teacher, self.count, generator)
         with torch.no_grad():
             features = teacher.shape.features(points)
         shape.replace_cloud(point_cloud(points, features, self.opacity, shape.degree, self.shrink))
+        yield from self.fit.run(teacher, student, generator)
+        return compare(teacher, student, seconds=time.perf_counter() - start)
 
 
 @torch.no_grad()
