@@ -22,8 +22,8 @@ class _Outline:
 
     start: Float[Tensor, "edges 3"]
     end: Float[Tensor, "edges 3"]
-    side: Float[Tensor, " edges"]
-    "+1 where the surface lies at smaller x than the edge, -1 where it lies at larger x."
+    turn: Float[Tensor, " edges"]
+    "Positive where the surface lies clockwise of the way from start to end (y grows downwards)."
 
 
 def blend_silhouettes(
@@ -81,20 +81,12 @@ def _find_outline(
     p, q, left = p[outline], q[outline], left[outline]
     opposite = faces[left].sum(dim=1) - p - q
     start, end = flat[p], flat[q]
-    # Above zero where the third corner is left of the way from start to end, which is larger x on the way up (y grows
-    # downwards).
-    turn = _turn(start, end, flat[opposite])
-    side = torch.where((turn > 0) == (end[:, 1] > start[:, 1]), 1.0, -1.0).to(flat)
-    return _Outline(corners[p], corners[q], side)
+    return _Outline(corners[p], corners[q], _turn(start, end, flat[opposite]))
 
 
 def _turned(outline: _Outline) -> _Outline:
-    """The same with x and y swapped."""
-    start, end = outline.start[:, [1, 0, 2]], outline.end[:, [1, 0, 2]]
-    delta = (outline.end - outline.start).detach()
-    # The side is one in x; where the edge falls to the right, smaller x is smaller y, else larger.
-    flip = torch.where(delta[:, 0] * delta[:, 1] > 0, -1.0, 1.0).to(outline.side)
-    return _Outline(start, end, outline.side * flip)
+    """The same with x and y swapped, which is a reflection."""
+    return _Outline(outline.start[:, [1, 0, 2]], outline.end[:, [1, 0, 2]], -outline.turn)
 
 
 def _blend(
@@ -112,7 +104,9 @@ def _blend(
     # On the image, one over depth is linear.
     near = 1 / ((1 - share) / start[:, 2] + share / end[:, 2]).detach()
     left = (x.detach() - 0.5).floor().long()
-    side = outline.side[edge]
+    # On the way down, clockwise is towards smaller x: the surface's pixel is the first of the two.
+    down = (end[:, 1] > start[:, 1]).detach()
+    side = torch.where((outline.turn[edge] > 0) == down, 1.0, -1.0).to(depth)
     within = (left >= 0) & (left < columns - 1) & x.detach().isfinite()
     place = row * columns + left.clamp(0, columns - 2)
     mine, other = (depth.flatten()[place + (side == sign).long()] for sign in (-1, 1))
