@@ -16,6 +16,7 @@ from dreamkit.priors.prediction import check_kind
 from dreamkit.priors.pretrained import AbstractPretrained, load_frozen
 from dreamkit.priors.steered_attention import steering_arguments
 from dreamkit.priors.text import PARTS, encode_prompts
+from dreamkit.priors.tileable import make_tileable
 
 
 class LatentDiffusion(AbstractPretrained):
@@ -43,13 +44,14 @@ class LatentDiffusion(AbstractPretrained):
         attention_slicing: bool = False,
         offload: bool = False,
         compile_unet: bool = False,
+        tileable: bool = False,
     ) -> None:
         """Load the UNet and the VAE.
 
         `image_size`: side of the images that the prior looks at, in pixels; without it, what the model was trained on.
         `sample_posterior`: False encodes to the posterior's mean. `attention_slicing`: less memory, slower.
         `offload`: the UNet waits in main memory and visits the GPU block by block (CUDA only). `compile_unet`:
-        `torch.compile`, which pays after a few hundred steps.
+        `torch.compile`, which pays after a few hundred steps. `tileable`: pictures continue at the opposite edge.
 
         Raises PriorNotFound, UnsafeWeights, and ValueError for models and options that do not fit.
         """
@@ -65,6 +67,9 @@ class LatentDiffusion(AbstractPretrained):
         self.unet: UNet2DConditionModel = load_frozen(UNet2DConditionModel, self.folder, "unet", self.dtype, self._half)
         self.autoencoder = Autoencoder(self.folder, self._device, self.dtype, sample_posterior)
         self.vae = self.autoencoder.network
+        if tileable:
+            make_tileable(self.unet)
+            make_tileable(self.vae)
         if attention_slicing:
             self.unet.set_attention_slice("auto")
         self._place(self.unet, offload, compile_unet)
