@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SOURCES := $(shell find kernels -type f) CMakeLists.txt pyproject.toml constraints.txt
 
-.PHONY: demo test bench lint format cuda-check clean
+.PHONY: demo test test-long bench lint format cuda-check clean
 .DEFAULT_GOAL := demo
 
 $(READY): $(SOURCES)
@@ -25,6 +25,10 @@ demo: $(READY)
 
 test: $(READY) node_modules/.ready
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+
+# What takes minutes a test: kinds of field until they reach their cards' quality.
+test-long: $(READY)
+	$(BIN)/python -m pytest -m long --timeout 1800 $(TESTS)
 
 # Numbers of the README's tables; writes docs/results/.
 bench: $(READY)

@@ -105,7 +105,7 @@ def test_t1_2_every_kind_learns_the_ball(kind):
     assert report.median_psnr > 18
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS_OF_TABLE)
 def test_t1_2_slow_held_out_views_reach_35_db(kind):
     report = finished(PVD(steps=2000).convert(ball_scene(), student_scene(kind)))
