@@ -9,27 +9,21 @@ from small_runs import small_scene
 
 from dreamkit.construct import RecipeError
 from dreamkit.conversion import convert_run
-from dreamkit.convert.inherit import fill
 from dreamkit.generate import FolderInUse, export_run, load_scene
 from dreamkit.recipe import load_recipe
-from dreamkit.representations.voxel_field import VoxelField
 from dreamkit.training.checkpoint import Checkpoint, prefixed, save_checkpoint
 
-VOXEL = ("shape.type=voxel_field", "shape.resolutions=[16]", "renderer.samples=32")
-QUICK = ("converter.steps=3", "converter.rays=32", "converter.size=8", "converter.judged=8", "export.grid=24",
+SPHERE = ("shape.levels.levels=2", "shape.active_levels=2.0", "renderer.samples=32")
+QUICK = ("converter.steps=2", "converter.rays=32", "converter.size=8", "converter.judged=8", "export.grid=24",
          "export.frames=0", "export.size=16", "export.texture=64", "export.refine=0", "export.faces=200",
-         "shape.resolution=24", "shape.density_rank=4", "shape.feature_rank=4")  # fmt: skip
+         "shape.resolutions=[24]")  # fmt: skip
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A finished run that made a ball on a voxel grid."""
-    from analytic_fields import Ball
-
-    recipe = load_recipe("toybox-voxel", VOXEL).asking("a red mug", 0)
+    """A run whose scene is a sphere: what a fresh SDF is."""
+    recipe = load_recipe("toybox-sdf", SPHERE).asking("a red mug", 0)
     scene = recipe.scene()
-    assert isinstance(scene.shape, VoxelField)
-    fill(scene.shape, Ball(0.5, 30.0, 0.05))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.toml").write_text(recipe.text())
     save_checkpoint(tmp_path / "run" / "checkpoint.safetensors", Checkpoint(prefixed("scene", scene.state_dict()), {}))
@@ -37,16 +31,17 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_a_converted_run_is_a_run_of_the_new_kind(run: Path, tmp_path: Path):
-    out = tmp_path / "vm"
-    stages = {step.stage for step in convert_run(run, "vm", out, settings=QUICK, seed=2)}
+    out = tmp_path / "voxel"
+    stages = {step.stage for step in convert_run(run, "voxel", out, settings=QUICK, seed=2)}
     assert stages == {"convert", "export"}
     recipe = load_recipe(str(out / "recipe.toml"))
-    assert recipe.shape.name == "vm_field"
-    assert recipe.shape.arguments["resolution"] == 24
+    assert recipe.shape.name == "voxel_field"
+    assert recipe.shape.arguments["resolutions"] == (24,)
     assert recipe.prompt.text == "a red mug"
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["route"] == ["voxel_field", "vm_field"]
-    assert metrics["convert_psnr_median"] > 15
+    assert metrics["route"] == ["sdf_field", "voxel_field"]
+    # A copy of the sphere at the vertices of a coarse grid; measured above 25.
+    assert metrics["convert_psnr_median"] > 25
     assert len(metrics["convert_psnr"]) == 10
     again = load_scene(recipe, out)
     assert again.shape.density(torch.zeros(1, 3)).item() > 5
@@ -55,7 +50,7 @@ def test_a_converted_run_is_a_run_of_the_new_kind(run: Path, tmp_path: Path):
         pass
     assert (out / "asset.glb").read_bytes() == before
     with pytest.raises(FolderInUse, match="--out"):
-        next(convert_run(run, "vm", out, settings=QUICK))
+        next(convert_run(run, "voxel", out, settings=QUICK))
 
 
 def test_mistakes_are_explained_before_time_is_spent(run: Path, tmp_path: Path):

@@ -215,3 +215,15 @@ def test_settings_without_meaning_are_refused(generator):
         finished(few(momentum=1.0).convert(ball_scene(), student_scene("voxel")))
     with pytest.raises(ValueError, match="low < high"):
         DensityRange(1.0, 1.0)
+
+
+@pytest.mark.slow
+def test_t1_4_slow_the_stages_are_worth_their_steps():
+    """Hash to MLP at equal steps: with the feature and value stages at least as good as pixels alone."""
+    teacher = student_scene("hash")
+    finished(PVD(steps=400, rays=512, judged=32).convert(ball_scene(), teacher))
+    results = []
+    for options in ({}, {"feature_share": 0.0, "value_share": 0.0, "feature_weight": 0.0, "value_weight": 0.0}):
+        converter = PVD(steps=200, rays=512, judged=32, **options)
+        results.append(finished(converter.convert(teacher, student_scene("mlp", seed=1))).median_psnr)
+    assert results[0] >= results[1]

@@ -21,7 +21,7 @@ from from_scratch import learn_from_pictures
 from toy_truth import empty_scene, toy_scene
 
 from dreamkit.convert.base import Conversion
-from dreamkit.convert.fidelity import compare
+from dreamkit.convert.fidelity import compare, judging_cameras
 from dreamkit.convert.plan import kind as kind_of
 from dreamkit.convert.pvd import PVD
 from dreamkit.convert.pvd_al import PvdAl
@@ -33,8 +33,8 @@ from dreamkit.training.checkpoint import Checkpoint, load_checkpoint, save_check
 KINDS = ("hash", "mlp", "voxel", "vm", "cp", "triplane", "sdf")
 OBJECTS = ("a striped orange cat", "a checkered blue house")
 TRUTH = "truth"
-VIEWS, SCRATCH_STEPS, EVERY = 64, 3000, 100
-"Of the MLP from scratch: pictures, steps, and steps between measurements."
+VIEWS, SCRATCH_SHARE, EVERY = 64, 5, 50
+"Of the headline: pictures to learn from, steps from scratch for each step of PVD, and steps between measurements."
 
 
 def slug(text: str) -> str:
@@ -109,12 +109,13 @@ def report(out: Path, objects: list[str]) -> str:
 
 
 def curve(steps: Conversion, teacher: Scene, student: Scene, every: int) -> list[tuple[float, float]]:
-    """(seconds of this process, median PSNR) as the student learns; measuring is not counted."""
-    points, spent, since = [], 0.0, time.process_time()
+    """(CPU seconds of this process, median PSNR) as the student learns; measuring is not counted."""
+    points: list[tuple[float, float]] = []
+    spent, since = 0.0, time.process_time()
     for step in steps:
         if step.index % every == 0:
             spent += time.process_time() - since
-            points.append((round(spent, 2), compare(teacher, student).median_psnr))
+            points.append((round(spent, 2), compare(teacher, student, judging_cameras(32)).median_psnr))
             print(step.index, *points[-1], flush=True)
             since = time.process_time()
     return points
@@ -130,7 +131,7 @@ def headline(out: Path, caption: str, steps: int) -> None:
             continue
         student = student_scene(teacher, student_spec(teacher.shape, kind_of("mlp"), {}).build(seed=1))
         if name == "scratch":
-            run = learn_from_pictures(toy_scene(caption), student, VIEWS, SCRATCH_STEPS, 512, 1)
+            run = learn_from_pictures(toy_scene(caption), student, VIEWS, SCRATCH_SHARE * steps, 512, 1)
             points = curve(run, toy_scene(caption), student, EVERY)
         else:
             points = curve(ways[name].convert(teacher, student, 1), toy_scene(caption), student, EVERY)

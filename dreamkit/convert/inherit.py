@@ -18,19 +18,17 @@ PROBES = 16
 
 
 def inherit(teacher: Scene, student: Scene) -> None:
-    """Copy what means the same in both: everything between equal kinds of equal settings, the decoder between others;
-    a voxel grid is filled with what the teacher says at its vertices.
+    """Copy what means the same in both: everything between equal kinds of one size, the decoder between others.
 
-    A tensor of another shape is left as it is. The same name in two kinds of field does not mean the same (the lines
-    of VM and CP), so names alone are not trusted, as they are in PVD's code (card 1.6).
+    A voxel grid is filled with what the teacher says at its vertices. The same name in two kinds of field does not mean
+    the same (the lines of VM and CP), so names alone are not trusted, as they are in PVD's code (card 1.6).
     """
     mine, theirs = student.shape, teacher.shape
     given, taken = theirs.state_dict(), mine.state_dict()
     if _is_alike(mine, theirs):
         names = list(taken)
     elif isinstance(mine, VoxelField):
-        fill(mine, volume(teacher))
-        names = []
+        return fill(mine, volume(teacher))
     elif _has_latent(mine) and _has_latent(theirs):
         names = [name for name in taken if name.startswith("feature_head.")]
     else:
@@ -64,8 +62,12 @@ def inherit_occupancy(teacher: Scene, student: Scene, generator: torch.Generator
 
 
 def _is_alike(mine: AbstractShape, theirs: AbstractShape) -> bool:
-    settings = [getattr(shape, "density_map", None) for shape in (mine, theirs)]
-    return type(mine) is type(theirs) and mine.radius == theirs.radius and settings[0] == settings[1]
+    if type(mine) is not type(theirs) or mine.radius != theirs.radius:
+        return False
+    if getattr(mine, "density_map", None) != getattr(theirs, "density_map", None):
+        return False
+    given = theirs.state_dict()
+    return all(name in given and given[name].shape == value.shape for name, value in mine.state_dict().items())
 
 
 def _has_latent(shape: AbstractShape) -> bool:
