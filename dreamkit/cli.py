@@ -106,12 +106,15 @@ def export(
 @app.command()
 def convert(
     folder: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    to: Annotated[str, typer.Option(help="Kind of shape: voxel, mlp, vm, cp, triplane, sdf, hash ...")],
+    to: Annotated[
+        str, typer.Option(help="Kind of shape: hash, mlp, voxel, vm, cp, triplane, sdf, gaussians, tet_mesh ...")
+    ],
     out: Annotated[Path | None, typer.Option(help="Output folder; by default FOLDER-KIND.")] = None,
-    by: Annotated[str, typer.Option(help="Converter to take wherever it can be taken.")] = "pvd",
+    by: Annotated[str | None, typer.Option(help="Converter to take wherever it can be taken, e.g. pvd_al.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 0,
     setting: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, e.g. shape.resolutions=[64] or converter.steps=2000.")
+        list[str] | None,
+        typer.Option("--set", help="key=value, e.g. shape.count=5000, or with --by converter.steps=2000."),
     ] = None,
 ) -> None:
     """Carry a run's scene to another kind of shape, with a report of what was lost."""

@@ -24,10 +24,11 @@ SECTIONS = ("shape", "converter", "export")
 
 
 def convert_run(
-    folder: Path, to: str, out: Path, by: str = "pvd", settings: Sequence[str] = (), seed: int = 0
+    folder: Path, to: str, out: Path, by: str | None = None, settings: Sequence[str] = (), seed: int = 0
 ) -> Iterator[Step]:
     """Convert the scene of a run's checkpoint to the kind `to`, and export it into the folder `out`.
 
+    `by` names a converter that is taken wherever it joins two kinds; without it each pair of kinds has its own.
     `settings` are `shape.KEY=VALUE` (the new shape's constructor), `converter.KEY=VALUE` and `export.KEY=VALUE`. Beside
     the asset, `out` holds recipe.toml, checkpoint.safetensors and metrics.json, so that `dreamkit export` and edits
     (`edit.run`) read it as any run. Raises RecipeError, ValueError for unknown kinds, NoRoute, FolderInUse,
@@ -37,7 +38,7 @@ def convert_run(
     for section in table:
         if section not in SECTIONS:
             raise RecipeError(f"--set {section}: {unknown(repr(section), SECTIONS)}")
-    converter = read_spec("converter", {**table.get("converter", {}), "type": by}, AbstractConverter).build()
+    converter = _converter(by, table)
     options = _shape_options(to, table)
     source = load_recipe(str(folder / "recipe.toml"), _export_settings(settings))
     teacher = load_scene(source, folder)
@@ -54,6 +55,13 @@ def convert_run(
     report: ExportReport = yield from logged(export_asset(done.scene, out, recipe.export), log)
     log.enter("done")
     write_metrics(out, _metrics(recipe, folder, done, report, log))
+
+
+def _converter(by: str | None, table: Table) -> AbstractConverter | None:
+    given = table.get("converter", {})
+    if by is None and given:
+        raise RecipeError("converter: settings of a converter need its name: --by pvd, for example")
+    return None if by is None else read_spec("converter", {**given, "type": by}, AbstractConverter).build()
 
 
 def _shape_options(to: str, table: Table) -> dict[str, object]:

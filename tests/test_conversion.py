@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> Path:
 
 def test_a_converted_run_is_a_run_of_the_new_kind(run: Path, tmp_path: Path):
     out = tmp_path / "voxel"
-    stages = {step.stage for step in convert_run(run, "voxel", out, settings=QUICK, seed=2)}
+    stages = {step.stage for step in convert_run(run, "voxel", out, "pvd", QUICK, seed=2)}
     assert stages == {"convert", "export"}
     recipe = load_recipe(str(out / "recipe.toml"))
     assert recipe.shape.name == "voxel_field"
@@ -50,7 +50,7 @@ def test_a_converted_run_is_a_run_of_the_new_kind(run: Path, tmp_path: Path):
         pass
     assert (out / "asset.glb").read_bytes() == before
     with pytest.raises(FolderInUse, match="--out"):
-        next(convert_run(run, "voxel", out, settings=QUICK))
+        next(convert_run(run, "voxel", out, "pvd", QUICK))
 
 
 def test_mistakes_are_explained_before_time_is_spent(run: Path, tmp_path: Path):
