@@ -62,7 +62,7 @@ def test_an_uploaded_recipe_may_extend_one_in_the_box() -> None:
         (Order("a red mug", settings=("shape.levels.log2_table_size=40",)), "at most 22"),
         (Order("a red mug", settings=("prompt.scale=nan",)), "at most"),
         (Order("a red mug", settings=("edit.run=/etc",)), "no paths"),
-        (Order("a red mug", settings=("x=" + "[" * 5000,)), "too deeply"),
+        (Order("a red mug", settings=("x=" + "[" * 5000,)), "too deeply|no paths"),
         (Order("a red mug", recipe="toybox-dds"), "Edit tab"),
         (Order("a red mug", upload=b"\xff\xfe"), "not a TOML file"),
         (Order("a red mug", upload=b"seed ="), "not a TOML file"),
