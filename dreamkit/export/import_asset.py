@@ -57,6 +57,10 @@ def import_mesh(path: Path, radius: float = 0.85) -> ImportedMesh:
     check_file(path)
     try:
         mesh = load_mesh(path)
+    except ValueError as error:
+        if path.name in str(error):
+            raise
+        raise DamagedFile(f"{path.name} is damaged: {error}") from error
     except (KeyError, IndexError, TypeError, AttributeError, OSError, OverflowError) as error:
         raise DamagedFile(f"{path.name} is damaged: {type(error).__name__}: {error}") from error
     if len(mesh.faces) and int(mesh.faces.max()) >= len(mesh.vertices):
