@@ -19,7 +19,7 @@ from dreamkit.service.past import confined, downloads
 from dreamkit.service.run import Snapshot, State
 from dreamkit.service.runs import Runs
 
-FILES = {"glb": "GLB", "obj": "OBJ", "video": "Video", "recipe": "Recipe"}
+FILES = {"glb": "GLB", "obj": "OBJ", "ply": "Splats (PLY)", "video": "Video", "recipe": "Recipe"}
 "What can be downloaded, and what its button says."
 EXPORTS = {
     "faces": "Faces", "texture": "Texture, pixels", "grid": "Grid for the surface", "refine": "Texture rounds",

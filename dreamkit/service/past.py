@@ -68,8 +68,12 @@ def list_past(folder: Path) -> list[PastRun]:
 
 
 def downloads(folder: Path) -> dict[str, Path]:
-    """The files of a finished run that a visitor can take away; OBJ, material and texture go together in a zip."""
-    files = {"glb": folder / "asset.glb", "video": folder / "turntable.mp4", "recipe": folder / "recipe.toml"}
+    """The files of a finished run that a visitor can take away; OBJ, material and texture go together in a zip.
+
+    Only clouds of Gaussians have a PLY.
+    """
+    names = {"glb": "asset.glb", "ply": "asset.ply", "video": "turntable.mp4", "recipe": "recipe.toml"}
+    files = {kind: folder / name for kind, name in names.items()}
     parts = [folder / f"asset.{ending}" for ending in ("obj", "mtl", "png")]
     if all(part.is_file() for part in parts):
         files["obj"] = folder / "asset-obj.zip"
