@@ -25,7 +25,7 @@ def test_a_lost_node_costs_nothing_but_time(tmp_path: Path, monkeypatch: pytest.
 
     Every prompt has exactly one result, and the bytes are those of one local worker.
     """
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'dreamkit[cluster]'")
+    pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: pip install 'dreamkit[cluster]'")
     from ray.cluster_utils import Cluster
 
     # Ray runs its workers at the lowest priority but four; on a busy machine they would get next to nothing.
