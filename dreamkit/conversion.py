@@ -18,6 +18,7 @@ from dreamkit.recipe_file import Table, apply_settings
 from dreamkit.rendering import Step
 from dreamkit.representations.base import AbstractShape
 from dreamkit.training.checkpoint import Checkpoint, prefixed, save_checkpoint
+from dreamkit.training.lock import exclusive
 
 SECTIONS = ("shape", "converter", "export")
 "What settings of a conversion may change."
@@ -31,8 +32,8 @@ def convert_run(
     `by` names a converter that is taken wherever it joins two kinds; without it each pair of kinds has its own.
     `settings` are `shape.KEY=VALUE` (the new shape's constructor), `converter.KEY=VALUE` and `export.KEY=VALUE`. Beside
     the asset, `out` holds recipe.toml, checkpoint.safetensors and metrics.json, so that `dreamkit export` and edits
-    (`edit.run`) read it as any run. Raises RecipeError, ValueError for unknown kinds, NoRoute, FolderInUse,
-    FileNotFoundError and DamagedCheckpoint.
+    (`edit.run`) read it as any run. One process at a time works in `out`. Raises RecipeError, ValueError for unknown
+    kinds, NoRoute, FolderInUse, FolderBusy, FileNotFoundError and DamagedCheckpoint.
     """
     table = apply_settings({}, settings)
     for section in table:
@@ -42,19 +43,19 @@ def convert_run(
     options = _shape_options(to, table)
     source = load_recipe(str(folder / "recipe.toml"), _export_settings(settings))
     teacher = load_scene(source, folder)
-    if (out / "recipe.toml").exists():
-        raise FolderInUse(f"{out} holds a run already (recipe.toml); choose another folder: --out DIR")
-    out.mkdir(parents=True, exist_ok=True)
-    log = RunLog(out / "log.jsonl")
-    log.enter("convert")
-    done: Converted = yield from logged(convert(teacher, to, options, converter, seed), log)
-    recipe = _recipe(source, done, seed)
-    claim(recipe, out, resume=False)
-    save_checkpoint(out / "checkpoint.safetensors", _finished(recipe, done, seed))
-    log.enter("export")
-    report: ExportReport = yield from logged(export_asset(done.scene, out, recipe.export), log)
-    log.enter("done")
-    write_metrics(out, _metrics(recipe, folder, done, report, log))
+    with exclusive(out):
+        if (out / "recipe.toml").exists():
+            raise FolderInUse(f"{out} holds a run already (recipe.toml); choose another folder: --out DIR")
+        log = RunLog(out / "log.jsonl")
+        log.enter("convert")
+        done: Converted = yield from logged(convert(teacher, to, options, converter, seed), log)
+        recipe = _recipe(source, done, seed)
+        claim(recipe, out, resume=False)
+        save_checkpoint(out / "checkpoint.safetensors", _finished(recipe, done, seed))
+        log.enter("export")
+        report: ExportReport = yield from logged(export_asset(done.scene, out, recipe.export), log)
+        log.enter("done")
+        write_metrics(out, _metrics(recipe, folder, done, report, log))
 
 
 def _converter(by: str | None, table: Table) -> AbstractConverter | None:

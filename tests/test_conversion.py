@@ -12,6 +12,7 @@ from dreamkit.conversion import convert_run
 from dreamkit.generate import FolderInUse, export_run, load_scene
 from dreamkit.recipe import load_recipe
 from dreamkit.training.checkpoint import Checkpoint, prefixed, save_checkpoint
+from dreamkit.training.lock import FolderBusy, exclusive
 
 SPHERE = ("shape.levels.levels=2", "shape.active_levels=2.0", "renderer.samples=32")
 QUICK = ("converter.steps=2", "converter.rays=32", "converter.size=8", "converter.judged=8", "export.grid=24",
@@ -63,6 +64,19 @@ def test_mistakes_are_explained_before_time_is_spent(run: Path, tmp_path: Path):
     with pytest.raises(RecipeError, match="resolution"):
         next(convert_run(run, "vm", tmp_path / "out", settings=["shape.resolutions=[3]"]))
     assert not (tmp_path / "out").exists()
+
+
+def test_one_process_at_a_time_works_in_a_folder(run: Path, tmp_path: Path):
+    out = tmp_path / "voxel"
+    with exclusive(out), pytest.raises(FolderBusy, match="another process"):
+        next(convert_run(run, "voxel", out, "pvd", QUICK))
+    started = convert_run(run, "voxel", out, "pvd", QUICK)
+    next(started)
+    with pytest.raises(FolderBusy, match="another process"), exclusive(out):
+        pass
+    # Stopped on its way (Ctrl-C), it gives the folder back, and a second try may begin.
+    started.close()
+    next(convert_run(run, "voxel", out, "pvd", QUICK))
 
 
 def test_small_scenes_are_unchanged():
