@@ -12,10 +12,10 @@ import torch
 import trimesh
 from node import node_folder
 
+from dreamkit.convert.unwrap import unwrap
 from dreamkit.export.gltf import write_glb
 from dreamkit.export.load import load_mesh
 from dreamkit.export.obj import write_obj
-from dreamkit.export.unwrap import unwrap
 from dreamkit.mesh import Mesh
 from dreamkit.ops.marching_tets import grid_points, kuhn_tets, marching_tets
 

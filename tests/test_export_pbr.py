@@ -11,12 +11,12 @@ import trimesh
 from test_export_gltf import document, validate
 
 from dreamkit.cameras import orbit
-from dreamkit.export.bake import bake, bake_normals
+from dreamkit.convert.bake import bake, bake_normals
+from dreamkit.convert.unwrap import unwrap
 from dreamkit.export.gltf import write_glb
 from dreamkit.export.load import load_mesh
 from dreamkit.export.obj import write_obj
 from dreamkit.export.paint import paint
-from dreamkit.export.unwrap import unwrap
 from dreamkit.materials.illumination import environment_light
 from dreamkit.materials.pbr import PBR
 from dreamkit.materials.unlit import Unlit

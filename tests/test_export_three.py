@@ -20,9 +20,9 @@ from node import node_folder
 from PIL import Image
 
 from dreamkit.cameras import Cameras, orbit
-from dreamkit.export.bake import bake, bake_normals
+from dreamkit.convert.bake import bake, bake_normals
+from dreamkit.convert.unwrap import unwrap
 from dreamkit.export.gltf import write_glb
-from dreamkit.export.unwrap import unwrap
 from dreamkit.materials.illumination import environment_light, environment_path
 from dreamkit.mesh import Mesh
 from dreamkit.renderers.surface import render_surface

@@ -9,7 +9,7 @@ import pytest
 import torch
 from node import node_folder
 
-from dreamkit.export.unwrap import unwrap
+from dreamkit.convert.unwrap import unwrap
 from dreamkit.mesh import Mesh
 from dreamkit.ops.marching_tets import grid_points, kuhn_tets, marching_tets
 from dreamkit.ops.tangents import corner_tangents, tangent_frame

@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dreamkit.cameras import Cameras, orbit
+from dreamkit.convert.clean import clean_surface
 from dreamkit.convert.isosurface import EmptySurface, extract_surface, sample_density
+from dreamkit.convert.unwrap import unwrap
 from dreamkit.evaluate.fidelity import Fidelity, held_out_cameras, measure_fidelity
-from dreamkit.export.clean import clean_surface
 from dreamkit.export.gltf import write_glb
 from dreamkit.export.level import find_level, select_views
 from dreamkit.export.obj import write_obj
@@ -20,7 +21,6 @@ from dreamkit.export.refine import refine_texture
 from dreamkit.export.splat_file import to_splat_file
 from dreamkit.export.splat_gltf import write_splat_glb
 from dreamkit.export.splat_ply import write_splat_ply
-from dreamkit.export.unwrap import unwrap
 from dreamkit.export.video import turntable_cameras, write_preview, write_video
 from dreamkit.mesh import Mesh
 from dreamkit.renderers.scene import Scene

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dreamkit.export.bake import bake, bake_normals, composite_inwards
+from dreamkit.convert.bake import bake, bake_normals, composite_inwards
 from dreamkit.materials.base import AbstractMaterial
 from dreamkit.mesh import Mesh
 from dreamkit.representations.base import AbstractShape, AbstractVolume

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dreamkit.cameras import Cameras
-from dreamkit.export.bake import fill_texture
+from dreamkit.convert.bake import fill_texture
 from dreamkit.mesh import Mesh
 from dreamkit.ops.rasterize import interpolate, rasterize, rasterize_chart
 from dreamkit.renderers.surface import is_closed, surface_color
