@@ -107,7 +107,7 @@ def export(
 def convert(
     folder: Annotated[Path, typer.Argument(help="The folder of a run.")],
     to: Annotated[
-        str, typer.Option(help="Kind of shape: hash, mlp, voxel, vm, cp, triplane, sdf, gaussians, tet_mesh ...")
+        str, typer.Option(help="Kind: hash, mlp, voxel, vm, cp, triplane, sdf, gaussians, tet_mesh, textured_mesh ...")
     ],
     out: Annotated[Path | None, typer.Option(help="Output folder; by default FOLDER-KIND.")] = None,
     by: Annotated[str | None, typer.Option(help="Converter to take wherever it can be taken, e.g. pvd_al.")] = None,

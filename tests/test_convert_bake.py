@@ -10,12 +10,12 @@ from dreamkit.cameras import Cameras, orbit
 from dreamkit.convert.bake import bake, composite_inwards, fill_texture, find_texels, push_pull
 from dreamkit.convert.clean import clean_surface
 from dreamkit.convert.isosurface import extract_surface, sample_density
+from dreamkit.convert.level import find_level
+from dreamkit.convert.refine import refine_texture
 from dreamkit.convert.unwrap import unwrap
 from dreamkit.evaluate.fidelity import held_out_cameras, measure_fidelity
 from dreamkit.export.gltf import write_glb
-from dreamkit.export.level import find_level
 from dreamkit.export.load import load_mesh
-from dreamkit.export.refine import refine_texture
 from dreamkit.mesh import Mesh
 from dreamkit.renderers.surface import render_surface
 from dreamkit.rendering import Rendering

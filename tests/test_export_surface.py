@@ -9,8 +9,8 @@ from volumes import ball, photograph, torus, waves
 from dreamkit.cameras import orbit
 from dreamkit.convert.clean import clean_surface
 from dreamkit.convert.isosurface import EmptySurface, density_normals, extract_surface, sample_density, surface_at
+from dreamkit.convert.level import find_level, silhouette_agreement
 from dreamkit.convert.unwrap import unwrap
-from dreamkit.export.level import find_level, silhouette_agreement
 from dreamkit.mesh import Mesh
 from dreamkit.ops.rasterize import rasterize_chart
 

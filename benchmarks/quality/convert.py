@@ -1,48 +1,48 @@
-"""Any field to any field, measured: `python benchmarks/quality/convert.py [--objects CAPTION ...] [--jobs 1]`.
+"""Any kind to any kind, measured: `python benchmarks/quality/convert.py [--objects CAPTION ...] [--jobs 1]`.
 
 The truth is a toy of the small world with its own paint. Each kind is first fitted to it (that is a teacher), then each
 teacher is converted to each kind. `--headline` adds hash -> MLP against an MLP trained from scratch on pictures, and
-PVD-AL against PVD. Everything finished is kept in `--out`, so the command can be stopped and called again; the report
-is written from what is there.
+PVD-AL against PVD. Everything finished is kept in `--out`, so the command can be stopped and called again; `--report`
+writes the tables of what is there, `--sheet` a picture of it. One thread a cell; seconds are the process's own.
 """
 
 import argparse
 import json
+import multiprocessing
 import re
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import traceback
+from collections.abc import Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import torch
-from from_scratch import learn_from_pictures
+from convert_settings import KINDS, converter_between, goal
+from headline import headline, headline_report
+from PIL import Image, ImageDraw
 from toy_truth import empty_scene, toy_scene
 
-from dreamkit.convert.base import Conversion
-from dreamkit.convert.fidelity import compare, judging_cameras
+from dreamkit.convert.fidelity import judging_cameras
 from dreamkit.convert.plan import kind as kind_of
-from dreamkit.convert.pvd import PVD
-from dreamkit.convert.pvd_al import PvdAl
-from dreamkit.convert.run import convert
+from dreamkit.convert.run import Converted, convert
 from dreamkit.convert.students import student_scene, student_spec
 from dreamkit.renderers.scene import Scene
+from dreamkit.rendering import Step
 from dreamkit.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
-KINDS = ("hash", "mlp", "voxel", "vm", "cp", "triplane", "sdf")
 OBJECTS = ("a striped orange cat", "a checkered blue house")
 TRUTH = "truth"
-VIEWS, SCRATCH_SHARE, EVERY = 64, 5, 50
-"Of the headline: pictures to learn from, steps from scratch for each step of PVD, and steps between measurements."
+SHOWN, PIXELS = [0, 3], 96
+"Held-out views in a cell's picture, and their height and width."
+Cell = tuple[str, str, str]
+"Caption, from, to."
 
 
-def slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text)
-
-
-def settings(steps: int) -> PVD:
-    return PVD(steps=steps, rays=512)
+def path_of(out: Path, cell: Cell) -> Path:
+    caption, source, target = cell
+    return out / f"{re.sub(r'[^a-z0-9]+', '-', caption)}-{source}-{target}.json"
 
 
 def scene_of(out: Path, caption: str, name: str) -> Scene:
@@ -51,120 +51,142 @@ def scene_of(out: Path, caption: str, name: str) -> Scene:
         return toy_scene(caption)
     like_truth = empty_scene()
     scene = student_scene(like_truth, student_spec(like_truth.shape, kind_of(name), {}).build())
-    scene.load_state_dict(load_checkpoint(out / f"{slug(caption)}-{TRUTH}-{name}.safetensors").tensors)
+    scene.load_state_dict(load_checkpoint(path_of(out, (caption, TRUTH, name)).with_suffix(".safetensors")).tensors)
     return scene.eval()
 
 
-def cell(out: Path, caption: str, source: str, target: str, steps: int) -> None:
-    """One conversion: its numbers in a JSON file, and, where it starts at the truth, the scene."""
-    path = out / f"{slug(caption)}-{source}-{target}.json"
+def measure(out: Path, cell: Cell) -> None:
+    """One conversion: its numbers in a JSON file, a picture and, where it starts at the truth, the scene."""
+    caption, source, target = cell
+    path = path_of(out, cell)
     if path.exists():
         return
-    done = finish(convert(scene_of(out, caption, source), target, by=settings(steps), seed=1 if source != TRUTH else 0))
-    report = done.reports[0]
+    torch.set_num_threads(1)
+    teacher = scene_of(out, caption, source)
+    way = converter_between(source if source != TRUTH else "voxel", target, fit=source == TRUTH)
+    done, spent = finish(convert(teacher, target, by=way, seed=0 if source == TRUTH else 1))
+    (report,) = done.reports
     if source == TRUTH:
         save_checkpoint(path.with_suffix(".safetensors"), Checkpoint(done.scene.state_dict(), {}))
-    size = sum(p.numel() * p.element_size() for p in done.scene.shape.parameters())
-    path.write_text(json.dumps({**report.entries(), "bytes": size, "steps": steps}))
+    picture(teacher, done.scene).save(path.with_suffix(".png"), optimize=True)
+    size = sum(value.numel() * value.element_size() for value in done.scene.shape.state_dict().values())
+    entries = {**report.entries(), "processor_seconds": round(spent, 2), "bytes": size, "by": type(way).__name__}
+    path.write_text(json.dumps(entries))
 
 
-def finish(steps: Iterator) -> object:
+def finish(steps: Generator[Step, None, Converted]) -> tuple[Converted, float]:
+    """The result, and the processor seconds up to the last step: the report's renders are not counted."""
+    start = last = time.process_time()
     while True:
         try:
             next(steps)
         except StopIteration as stop:
-            return stop.value
+            return stop.value, last - start
+        last = time.process_time()
 
 
-def all_cells(objects: list[str]) -> list[tuple[str, str, str]]:
-    """Fits first: the others start from them."""
-    fits = [(caption, TRUTH, kind) for caption in objects for kind in KINDS]
-    return fits + [(caption, a, b) for caption in objects for a in KINDS for b in KINDS]
+@torch.no_grad()
+def picture(teacher: Scene, student: Scene) -> Image.Image:
+    """Views of the teacher, then the same views of the student."""
+    cameras = judging_cameras(PIXELS)[SHOWN]
+    tiles = [view for scene in (teacher, student) for view in scene.render(cameras).color]
+    return Image.fromarray((torch.cat(tiles, dim=1).clamp(0, 1) * 255).round().byte().numpy())
 
 
-def median_of(out: Path, caption: str, source: str, target: str, entry: str) -> float | None:
-    path = out / f"{slug(caption)}-{source}-{target}.json"
-    return json.loads(path.read_text())[entry] if path.exists() else None
+def attempt(out: Path, cell: Cell) -> bool:
+    """Whether the cell is there now; a failure says why and leaves the others alone."""
+    try:
+        measure(out, cell)
+    except Exception:
+        traceback.print_exc()
+        print("FAILED", *cell, flush=True)
+        return False
+    print(*cell, entry(out, cell, "convert_psnr_median"), entry(out, cell, "processor_seconds"), flush=True)
+    return True
 
 
-def table(out: Path, caption: str, entry: str, digits: int) -> list[str]:
+def entry(out: Path, cell: Cell, name: str) -> float | None:
+    path = path_of(out, cell)
+    return json.loads(path.read_text())[name] if path.exists() else None
+
+
+def table(out: Path, caption: str, name: str, digits: int, scale: float = 1.0) -> list[str]:
     """Rows: from; columns: to."""
     lines = [f"| from \\ to | {' | '.join(KINDS)} |", "|---" * (len(KINDS) + 1) + "|"]
     for source in (TRUTH, *KINDS):
-        values = [median_of(out, caption, source, target, entry) for target in KINDS]
-        lines.append(f"| {source} | {' | '.join('–' if v is None else f'{v:.{digits}f}' for v in values)} |")
+        values = [entry(out, (caption, source, target), name) for target in KINDS]
+        shown = ["–" if value is None else f"{value * scale:.{digits}f}" for value in values]
+        lines.append(f"| {source} | {' | '.join(shown)} |")
     return lines
 
 
-def report(out: Path, objects: list[str]) -> str:
+def report(out: Path, objects: Sequence[str]) -> str:
     parts = []
     for caption in objects:
         parts += [f"### {caption}", "", "Median PSNR of ten held-out views against the teacher, dB:", ""]
-        parts += [*table(out, caption, "convert_psnr_median", 1), "", "Seconds (wall clock):", ""]
-        parts += [*table(out, caption, "convert_seconds", 0), "", "Mean absolute opacity error:", ""]
-        parts += [*table(out, caption, "convert_opacity_error", 4), ""]
-    sizes = [median_of(out, objects[0], TRUTH, kind, "bytes") for kind in KINDS]
+        parts += [*table(out, caption, "convert_psnr_median", 1), "", "Processor seconds:", ""]
+        parts += [*table(out, caption, "processor_seconds", 0), "", "Mean absolute opacity error, thousandths:", ""]
+        parts += [*table(out, caption, "convert_opacity_error", 1, 1000), ""]
+        cells = [(caption, a, b) for a in (TRUTH, *KINDS) for b in KINDS]
+        found = {cell: entry(out, cell, "convert_psnr_median") for cell in cells}
+        low = [f"{a} to {b} {v:.1f}" for (_, a, b), v in found.items() if v is not None and v < goal(a, b)]
+        missing = sum(path_of(out, cell).exists() is False for cell in cells)
+        parts += [f"Below the goal: {', '.join(low) or 'none'}. Not run: {missing} of {len(cells)}.", ""]
+    sizes = [entry(out, (objects[0], TRUTH, kind), "bytes") for kind in KINDS]
     shown = ", ".join(f"{k} {s / 1e6:.2f}" for k, s in zip(KINDS, sizes, strict=True) if s is not None)
     return "\n".join([*parts, f"Sizes in MB: {shown}.", ""])
 
 
-def curve(steps: Conversion, teacher: Scene, student: Scene, every: int) -> list[tuple[float, float]]:
-    """(CPU seconds of this process, median PSNR) as the student learns; measuring is not counted."""
-    points: list[tuple[float, float]] = []
-    spent, since = 0.0, time.process_time()
-    for step in steps:
-        if step.index % every == 0:
-            spent += time.process_time() - since
-            points.append((round(spent, 2), compare(teacher, student, judging_cameras(32)).median_psnr))
-            print(step.index, *points[-1], flush=True)
-            since = time.process_time()
-    return points
+def sheet(out: Path, cells: Sequence[Cell]) -> Image.Image:
+    """The pictures of some cells under their names, two a row: teacher on the left, student on the right."""
+    width, height = 4 * PIXELS + 8, PIXELS + 18
+    image = Image.new("RGB", (2 * width, height * ((len(cells) + 1) // 2)), "white")
+    for i, cell in enumerate(cells):
+        x, y = i % 2 * width, i // 2 * height
+        psnr = entry(out, cell, "convert_psnr_median")
+        ImageDraw.Draw(image).text((x + 4, y + 3), f"{cell[1]} to {cell[2]}: {psnr:.1f} dB", fill="black")
+        image.paste(Image.open(path_of(out, cell).with_suffix(".png")), (x + 4, y + 16))
+    return image
 
 
-def headline(out: Path, caption: str, steps: int) -> None:
-    """MLP by PVD from a hash teacher, by PVD-AL, and from pictures of the truth alone."""
-    teacher = scene_of(out, caption, "hash")
-    ways = {"pvd": settings(steps), "pvd-al": PvdAl(steps=steps, rays=512)}
-    for name in (*ways, "scratch"):
-        path = out / f"{slug(caption)}-headline-{name}.json"
-        if path.exists():
-            continue
-        student = student_scene(teacher, student_spec(teacher.shape, kind_of("mlp"), {}).build(seed=1))
-        if name == "scratch":
-            run = learn_from_pictures(toy_scene(caption), student, VIEWS, SCRATCH_SHARE * steps, 512, 1)
-            points = curve(run, toy_scene(caption), student, EVERY)
-        else:
-            points = curve(ways[name].convert(teacher, student, 1), toy_scene(caption), student, EVERY)
-        path.write_text(json.dumps(points))
+def run(out: Path, objects: Sequence[str], jobs: int) -> bool:
+    """Every cell that is not there yet, one object after the other; its fits first, because the others start there."""
+    done = []
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        for caption in objects:
+            done += pool.map(partial(attempt, out), [(caption, TRUTH, kind) for kind in KINDS])
+            done += pool.map(partial(attempt, out), [(caption, a, b) for a in KINDS for b in KINDS])
+    return all(done)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("outputs/convert"))
     parser.add_argument("--objects", nargs="+", default=list(OBJECTS))
-    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--headline", action="store_true")
-    parser.add_argument("--cell", nargs=3, help="CAPTION FROM TO: one conversion alone (what the jobs call)")
+    parser.add_argument("--report", action="store_true", help="print the tables of what is there, and stop")
+    parser.add_argument("--sheet", type=Path, help="write a picture of some cells of the first object, and stop")
+    parser.add_argument("--headline", type=int, metavar="STEPS", help="measure the claims of PVD and PVD-AL")
+    parser.add_argument("--cell", nargs=2, action="append", metavar=("FROM", "TO"), help="only these, of the first")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    if arguments.cell:
-        return cell(arguments.out, *arguments.cell, arguments.steps)
-    if arguments.headline:
-        return headline(arguments.out, arguments.objects[0], arguments.steps)
-
-    def job(which: tuple[str, str, str]) -> None:
-        command = [sys.executable, __file__, "--out", str(arguments.out), "--steps", str(arguments.steps)]
-        subprocess.run([*command, "--cell", *which], check=True)
-        print(*which, flush=True)
-
-    cells = all_cells(arguments.objects)
-    fits = len(arguments.objects) * len(KINDS)
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        list(pool.map(job, cells[:fits]))
-        list(pool.map(job, cells[fits:]))
-    print(report(arguments.out, arguments.objects))
+    first = arguments.objects[0]
+    cells = [(first, source, target) for source, target in arguments.cell or ()]
+    if arguments.sheet:
+        sheet(arguments.out, cells or [(first, TRUTH, kind) for kind in KINDS]).save(arguments.sheet, optimize=True)
+    elif arguments.headline:
+        headline(arguments.out, first, scene_of(arguments.out, first, "hash"), arguments.headline)
+        print(headline_report(arguments.out, first))
+    elif arguments.report:
+        print(report(arguments.out, arguments.objects))
+    elif cells:
+        done = [attempt(arguments.out, cell) for cell in cells]
+        sys.exit(0 if all(done) else 1)
+    else:
+        whole = run(arguments.out, arguments.objects, arguments.jobs)
+        print(report(arguments.out, arguments.objects))
+        sys.exit(0 if whole else 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fields from clouds of Gaussians, taught by renders alone."""
+"""Fields from clouds of Gaussians: a rough start from their density, then their pictures."""
 
 import time
 from dataclasses import dataclass, field
@@ -8,19 +8,23 @@ import torch
 
 from dreamkit.convert.base import AbstractConverter, Conversion
 from dreamkit.convert.fidelity import compare
-from dreamkit.convert.rendered_fit import RenderedFit
+from dreamkit.convert.picture_fit import PictureFit
+from dreamkit.convert.point_fit import KnownPoints, PointFit, anywhere
+from dreamkit.convert.to_surface import base_color
 from dreamkit.renderers.scene import Scene
 from dreamkit.representations.base import AbstractField, AbstractShape
 from dreamkit.representations.gaussians import Gaussians
 
+VISIBLE = 0.14
+"Density (exp -2) from which a point has a colour to compare."
+
 
 @dataclass(frozen=True)
 class GaussiansToField(AbstractConverter):
-    """A fit of renders from nothing: what a NeRF does with photographs, with as many views as it likes.
+    """`PointFit` to the cloud as a volume, at `pool` points, half of them in the Gaussians; then `PictureFit`.
 
-    Gaussians answer for a density too (card 1.9), but it is not the one that their splatting shows, so fields are not
-    compared with it point by point; that way is there by name, `by=PVD()`. Source: arXiv 2405.09717; method card
-    representations 1.9, step 4.
+    The density that Gaussians answer for (card 1.9) is not the one that their splatting shows: it says where rays may
+    skip, the pictures say the rest. Source: arXiv 2405.09717; method card representations 1.9, step 4.
     """
 
     reads: ClassVar[tuple[type[AbstractShape], ...]] = (Gaussians,)
@@ -28,12 +32,33 @@ class GaussiansToField(AbstractConverter):
     rank: ClassVar[int] = -1
     "Before PVD, which reads every volume."
 
-    fit: RenderedFit = field(default_factory=lambda: RenderedFit(steps=500, normal=0.0))
+    pool: int = 1 << 15
+    start: PointFit = field(default_factory=PointFit)
+    fit: PictureFit = field(default_factory=PictureFit)
 
     def convert(self, teacher: Scene, student: Scene, seed: int = 0) -> Conversion:
-        """See `AbstractConverter.convert`."""
+        """See `AbstractConverter.convert`; also needs a student with a renderer of fields."""
         self.check(teacher, student)
         start = time.perf_counter()
+        generator = torch.Generator().manual_seed(seed)
         teacher.eval()
-        yield from self.fit.run(teacher, student, torch.Generator().manual_seed(seed))
+        yield from self.start.run(self._known(teacher, generator), student, generator)
+        yield from self.fit.run(teacher, student, generator)
         return compare(teacher, student, seconds=time.perf_counter() - start)
+
+    @torch.no_grad()
+    def _known(self, teacher: Scene, generator: torch.Generator) -> KnownPoints:
+        cloud = teacher.shape
+        assert isinstance(cloud, Gaussians)
+        half = self.pool // 2
+        pick = torch.randint(len(cloud.positions), (half,), generator=generator)
+        spread = 1.5 * cloud.deviations[pick].amax(dim=-1, keepdim=True)
+        inside = cloud.positions[pick] + torch.randn(half, 3, generator=generator) * spread
+        points = torch.cat([inside, anywhere(self.pool - half, cloud.radius, generator)]).clamp(
+            -cloud.radius, cloud.radius
+        )
+        density = cloud.density(points)
+        near = density > VISIBLE
+        color = torch.zeros_like(points)
+        color[near] = base_color(teacher, points[near])
+        return KnownPoints(points, density, near, color)

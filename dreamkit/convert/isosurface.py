@@ -83,7 +83,7 @@ def extract_surface(
     """The surface density = level inside the cube [-radius, radius]^3.
 
     A `coarse` grid finds the bounding box; the box plus 10 % is sampled again with `fine` cells along its longest side
-    (card rep 8.1). `dreamkit.export.level` finds a good level. Raises EmptySurface when there is nothing to extract.
+    (card rep 8.1). `dreamkit.convert.level` finds a good level. Raises EmptySurface when there is nothing to extract.
     """
     half = torch.full((3,), float(radius), device=device)
     grid = sample_density(density, -half, half, coarse)

@@ -1,6 +1,5 @@
 """Progressive volume distillation: any field from any volume, matched by features, then by values, then by pixels."""
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from torch import Tensor
 from dreamkit.cameras import OrbitSampler
 from dreamkit.convert.base import AbstractConverter, Conversion
 from dreamkit.convert.fidelity import compare, judging_cameras
+from dreamkit.convert.field_optimizer import FieldRates
 from dreamkit.convert.inherit import inherit, inherit_occupancy
 from dreamkit.convert.matching import (
     DensityRange,
@@ -106,8 +106,9 @@ class PVD(AbstractConverter):
         return compare(teacher, student, cameras, seconds)
 
     def _distil(self, teacher: Scene, student: Scene, generator: torch.Generator) -> Iterator[Step]:
-        optimizer = _optimizer(student, self.encoding_rate, self.network_rate)
-        rates = [group["lr"] for group in optimizer.param_groups]
+        rates = FieldRates(self.encoding_rate, self.network_rate, self.final_rate)
+        optimizer = rates.optimizer(student.shape)
+        scheduler = rates.scheduler(optimizer, self.steps)
         practice = self.practice(student.shape.radius, generator)
         slow = MomentumTeacher(volume(student), self.momentum) if self.momentum else None
         for k in range(self.steps):
@@ -115,11 +116,10 @@ class PVD(AbstractConverter):
             if slow is not None:
                 terms["momentum"] = self.value_weight * slow.disagreement(volume(student), self.rays, generator)
             loss = torch.stack(list(terms.values())).sum()
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * (self.final_rate + (1 - self.final_rate) * _cosine(k / self.steps))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
+            scheduler.step()
             if slow is not None:
                 slow.follow(volume(student))
             metrics = {name: float(term.detach()) for name, term in terms.items()}
@@ -186,15 +186,3 @@ def surroundings_loss(teacher: Scene, student: Scene, count: int, generator: tor
         theirs = volume(teacher).density(points)
     over = excess(volume(student).density(points), theirs, DensityRange(SURROUNDINGS, 7.0))
     return frobenius(over, torch.zeros_like(over))
-
-
-def _optimizer(student: Scene, encoding_rate: float, network_rate: float) -> torch.optim.Adam:
-    groups = [
-        {"params": list(group.parameters), "lr": encoding_rate if group.name == "encoding" else network_rate}
-        for group in student.shape.parameter_groups()
-    ]
-    return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
-
-
-def _cosine(progress: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * progress))

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dreamkit.mesh import Mesh
+from dreamkit.representations.nearest_point import contiguous, nearest_point
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,11 @@ def nearest_surface(mesh: Mesh, points: Float[Tensor, "points 3"]) -> NearestSur
     1/2 either way: holes are closed, overlaps and inner walls do no harm (card 11.3 a), and a mesh whose faces all look
     inwards is read as if they did not. Raises ValueError for an empty mesh.
     """
-    if not len(mesh.faces):
-        raise ValueError("a mesh without faces has no distance; is the file empty?")
-    vertices = np.ascontiguousarray(mesh.vertices.detach().cpu().double().numpy())
-    faces = np.ascontiguousarray(mesh.faces.cpu().numpy())
-    queries = np.ascontiguousarray(points.detach().cpu().double().numpy())
-    squared, face, nearest = igl.point_mesh_squared_distance(queries, vertices, faces)
-    winding = igl.fast_winding_number(vertices, faces, queries)
-    distance = np.sqrt(squared) * np.where(np.abs(winding) > 0.5, -1.0, 1.0)
-    return NearestSurface(
-        torch.from_numpy(distance).to(points),
-        torch.from_numpy(np.asarray(face).astype(np.int64).reshape(-1)).to(mesh.faces),
-        torch.from_numpy(np.asarray(nearest)).to(points),
-    )
+    found = nearest_point(mesh, points)
+    winding = igl.fast_winding_number(contiguous(mesh.vertices), contiguous(mesh.faces), contiguous(points))
+    inside = torch.from_numpy(np.abs(winding) > 0.5).to(points.device)
+    distance = found.squared.sqrt()
+    return NearestSurface(torch.where(inside, -distance, distance), found.face, found.point)
 
 
 def signed_distance(mesh: Mesh, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:

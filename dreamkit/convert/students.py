@@ -20,6 +20,7 @@ from dreamkit.representations.mlp_field import MlpField
 from dreamkit.representations.sdf_field import SdfField
 from dreamkit.representations.tensor_field import CpField, VmField
 from dreamkit.representations.tet_mesh import TetMesh
+from dreamkit.representations.textured_mesh import TexturedMesh
 from dreamkit.representations.triplane_field import TriplaneField
 from dreamkit.representations.voxel_field import VoxelField
 
@@ -34,6 +35,7 @@ SIZES: dict[type[AbstractShape], dict[str, Any]] = {
     SdfField: {"levels": _LEVELS, "hidden": 32, "sharpest": 200.0},
     TetMesh: {"levels": _LEVELS, "hidden": 32, "resolution": 48},
     FlexiMesh: {"levels": _LEVELS, "hidden": 32, "resolution": 48},
+    TexturedMesh: {"texture": 256},
 }
 "Sizes of the fields for two CPU cores; kinds that are not named start from their constructor's defaults."
 

@@ -1,6 +1,5 @@
 """Anything to DMTet or FlexiCubes: its surface's signed distances on the grid, its colours on the surface."""
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,9 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dreamkit.cameras import orbit
 from dreamkit.convert.base import AbstractConverter, Conversion
 from dreamkit.convert.fidelity import compare
-from dreamkit.convert.isosurface import extract_surface
+from dreamkit.convert.isosurface import extract_surface, sample_density
+from dreamkit.convert.level import find_level
 from dreamkit.convert.rendered_fit import RenderedFit
 from dreamkit.convert.signed_distance import signed_distance
 from dreamkit.mesh import Mesh
@@ -21,13 +22,16 @@ from dreamkit.rendering import Step
 from dreamkit.representations.base import AbstractShape, AbstractSurface, AbstractVolume
 from dreamkit.representations.grid_surface import GridSurface
 
+VIEWS, SIZE = 10, 64
+"Pictures by which a density level is chosen, and their height and width."
+
 
 @dataclass(frozen=True)
 class ToSurface(AbstractConverter):
     """Signed distances at the grid's corners, a regression of the colours near the surface, then a fit of renders.
 
-    A volume's surface is where a cell of the grid is half opaque, `sigma = log 2 / cell`, kept in [5, 50]; `level` > 0
-    overrules it. The sign is that of the winding number, so open and self-crossing meshes are closed.
+    A volume is cut at the density `level`; 0 looks for the one whose mesh looks most like the teacher's pictures. The
+    sign is that of the winding number, so open and self-crossing meshes are closed.
     Source: method card representations 7.4, 8.1 and 11.3 a.
     """
 
@@ -35,7 +39,7 @@ class ToSurface(AbstractConverter):
     makes: ClassVar[tuple[type[AbstractShape], ...]] = (GridSurface,)
 
     level: float = 0.0
-    "Density of a volume's surface, per scene unit."
+    "Density of a volume's surface, per scene unit; 0 looks for the level whose mesh looks most like the teacher."
     color_steps: int = 200
     fit: RenderedFit = field(default_factory=RenderedFit)
 
@@ -47,8 +51,7 @@ class ToSurface(AbstractConverter):
         teacher.eval()
         shape = student.shape
         assert isinstance(shape, GridSurface)
-        mesh = bare_surface(teacher.shape, self.level or min(max(math.log(2) / shape.cell, 5.0), 50.0))
-        shape.assign(signed_distance(mesh, shape.corners))
+        shape.assign(signed_distance(bare_surface(teacher, self.level), shape.corners))
         yield from self._paint(teacher, student, generator)
         yield from self.fit.run(teacher, student, generator)
         return compare(teacher, student, seconds=time.perf_counter() - start)
@@ -72,14 +75,31 @@ class ToSurface(AbstractConverter):
             yield Step(step + 1, self.color_steps, float(loss.detach()), stage="paint")
 
 
-def bare_surface(shape: AbstractShape, level: float) -> Mesh:
-    """The surface of a shape, without a graph; `level` is the density at which volumes are cut. Raises TypeError."""
-    with torch.no_grad():
-        if isinstance(shape, AbstractSurface):
-            return shape.mesh()
-        if isinstance(shape, AbstractVolume):
-            return extract_surface(shape.density, level, shape.radius, fine=96)
-    raise TypeError(f"only volumes and surfaces have a surface; got {type(shape).__name__}")
+@torch.no_grad()
+def bare_surface(teacher: Scene, level: float) -> Mesh:
+    """The surface of a scene's shape, without a graph; volumes are cut at the density `level`, 0 looks for a good one.
+
+    Raises TypeError for other shapes, EmptySurface where there is none.
+    """
+    shape = teacher.shape
+    if isinstance(shape, AbstractSurface):
+        return shape.mesh()
+    if not isinstance(shape, AbstractVolume):
+        raise TypeError(f"only volumes and surfaces have a surface; got {type(shape).__name__}")
+    return extract_surface(shape.density, level or visible_level(teacher), shape.radius, fine=96)
+
+
+def visible_level(teacher: Scene) -> float:
+    """The density at which a mesh looks most like pictures of the volume (`find_level`); raises EmptySurface."""
+    shape = teacher.shape
+    assert isinstance(shape, AbstractVolume)
+    half = torch.full((3,), float(shape.radius))
+    # A spiral over the sphere; neighbours in the list are far apart, so the odd ones check the even ones.
+    turn, height = torch.arange(VIEWS) * 137.508, torch.linspace(60, -45, VIEWS)
+    cameras = orbit(turn, height, 2.5 * shape.radius, 40.0, SIZE, SIZE)
+    behind = teacher.background.color(cameras.rays().directions)
+    grid = sample_density(shape.density, -half, half, 48)
+    return find_level(grid, teacher.render(cameras), cameras, behind).density
 
 
 def base_color(scene: Scene, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 3"]:

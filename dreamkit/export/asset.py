@@ -11,13 +11,13 @@ from torch import Tensor
 from dreamkit.cameras import Cameras, orbit
 from dreamkit.convert.clean import clean_surface
 from dreamkit.convert.isosurface import EmptySurface, extract_surface, sample_density
+from dreamkit.convert.level import find_level, select_views
+from dreamkit.convert.refine import refine_texture
 from dreamkit.convert.unwrap import unwrap
 from dreamkit.evaluate.fidelity import Fidelity, held_out_cameras, measure_fidelity
 from dreamkit.export.gltf import write_glb
-from dreamkit.export.level import find_level, select_views
 from dreamkit.export.obj import write_obj
 from dreamkit.export.paint import paint
-from dreamkit.export.refine import refine_texture
 from dreamkit.export.splat_file import to_splat_file
 from dreamkit.export.splat_gltf import write_splat_glb
 from dreamkit.export.splat_ply import write_splat_ply

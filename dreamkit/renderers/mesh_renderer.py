@@ -31,6 +31,9 @@ class _Visible:
     "Unit, from the camera into the scene."
     normal: Float[Tensor, "points 3"]
     "Unit, interpolated from the vertex normals."
+    face: Int[Tensor, " points"]
+    weights: Float[Tensor, "points 3"]
+    "Barycentric, in the face."
 
     def shaded(
         self, features: Float[Tensor, "points channels"], material: AbstractMaterial, lights: Lights | None
@@ -44,7 +47,8 @@ def _look(mesh: Mesh, fragments: Fragments, directions: Float[Tensor, "batch hei
     seen = fragments.triangle >= 0
     position = interpolate(mesh.vertices, mesh.faces, fragments)[seen]
     normal = normalize(interpolate(mesh.vertex_normals, mesh.faces, fragments)[seen])
-    return _Visible(seen.unsqueeze(-1), seen.nonzero()[:, 0], position, directions[seen], normal)
+    face, weights = fragments.triangle[seen], fragments.barycentric[seen]
+    return _Visible(seen.unsqueeze(-1), seen.nonzero()[:, 0], position, directions[seen], normal, face, weights)
 
 
 class MeshRenderer(AbstractRenderer):
@@ -95,7 +99,8 @@ class MeshRenderer(AbstractRenderer):
         if generator is not None and progress < self.normals_until:
             color = (seen.normal + 1) / 2
         else:
-            color = seen.shaded(shape.features(seen.position, progress), material, lights)
+            features = shape.features_on(seen.position, seen.face, seen.weights, progress)
+            color = seen.shaded(features, material, lights)
         image = torch.cat([color, torch.ones_like(color[:, :1]), seen.normal], dim=-1)
         behind = torch.cat([behind, torch.zeros_like(behind[..., :1]), torch.zeros_like(behind)], dim=-1)
         hard = behind.masked_scatter(seen.where, image)

@@ -95,6 +95,19 @@ class AbstractSurface(AbstractShape):
         """The mesh, and what else regularisers of this kind of shape look at."""
         return SurfaceState(self.mesh(progress))
 
+    def features_on(
+        self,
+        points: Float[Tensor, "points 3"],
+        face: Int[Tensor, " points"],
+        weights: Float[Tensor, "points 3"],
+        progress: float = 1.0,
+    ) -> Float[Tensor, "points channels"]:
+        """Raw channels at points of the mesh, given the face that each lies in and its barycentric weights there.
+
+        By place alone, unless a kind keeps its channels on the faces.
+        """
+        return self.features(points, progress)
+
 
 class AbstractField(AbstractVolume):
     """Density and material features over the cube [-radius, radius]^3.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dreamkit.cameras import Cameras
 from dreamkit.convert.isosurface import DensityGrid, EmptySurface, surface_at
-from dreamkit.export.refine import observe, solve
+from dreamkit.convert.refine import observe, solve
 from dreamkit.mesh import Mesh
 from dreamkit.ops.rasterize import rasterize
 from dreamkit.renderers.surface import render_surface

@@ -1,0 +1,51 @@
+"""What each way of the table of conversions may cost: some ten seconds of one core."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from dreamkit.convert.base import AbstractConverter
+from dreamkit.convert.gaussians_to_field import GaussiansToField
+from dreamkit.convert.picture_fit import PictureFit
+from dreamkit.convert.plan import find_route
+from dreamkit.convert.plan import kind as kind_of
+from dreamkit.convert.point_fit import PointFit
+from dreamkit.convert.pvd import PVD
+from dreamkit.convert.rendered_fit import RATES, RenderedFit
+from dreamkit.convert.surface_to_field import SurfaceToField
+from dreamkit.convert.to_gaussians import ToGaussians
+from dreamkit.convert.to_surface import ToSurface
+from dreamkit.convert.to_textured_mesh import ToTexturedMesh
+
+FIELDS = ("hash", "mlp", "voxel", "vm", "cp", "triplane", "sdf")
+KINDS = (*FIELDS, "tet_mesh", "gaussians", "textured_mesh")
+SLOW = ("mlp",)
+"A network alone learns slowest, and its steps are the cheapest."
+
+SETTINGS: dict[type[AbstractConverter], Callable[[int], AbstractConverter]] = {
+    PVD: lambda share: PVD(steps=200 * share, rays=512),
+    GaussiansToField: lambda share: GaussiansToField(
+        start=PointFit(100, 2048), fit=PictureFit(250 * share, 48, 64, 512)
+    ),
+    SurfaceToField: lambda share: SurfaceToField(
+        start=PointFit(150 * share, 2048), fit=PictureFit(250 * share, 48, 64, 512)
+    ),
+    ToSurface: lambda share: ToSurface(
+        color_steps=150 * share, fit=RenderedFit(50 * share, 64, normal=0.0, rates=replace(RATES, geometry=0.001))
+    ),
+    ToGaussians: lambda share: ToGaussians(count=8000, fit=RenderedFit(100 * share, 64, normal=0.0)),
+    ToTexturedMesh: lambda share: ToTexturedMesh(
+        fit=RenderedFit(30 * share, 64, normal=0.0, rates=replace(RATES, geometry=0.0))
+    ),
+}
+"How each converter is set; `share` multiplies its steps."
+
+
+def converter_between(source: str, target: str, fit: bool) -> AbstractConverter:
+    """The way that `dreamkit convert` takes, with the table's settings; the fit of a teacher has twice the steps."""
+    (hop,) = find_route(kind_of(source), kind_of(target))
+    return SETTINGS[hop.converter]((3 if target in SLOW else 1) * (2 if fit else 1))
+
+
+def goal(source: str, target: str) -> float:
+    """dB: fields to fields, or where geometry changes its kind."""
+    return 28.0 if {source, target} <= {*FIELDS, "truth"} else 24.0
