@@ -20,11 +20,15 @@ from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
 from dreamkit.representations.base import AbstractShape, AbstractSurface, AbstractVolume
 from dreamkit.representations.grid_surface import GridSurface
+from dreamkit.representations.hash_field import HashField
 
 
 @dataclass(frozen=True)
 class ToSurface(AbstractConverter):
-    """Signed distances at the grid's corners, a regression of the colours near the surface, then a fit of renders.
+    """Signed distances at the grid's corners, the colours near the surface, then a fit of renders.
+
+    Colours are a hash field's own grid and network where the surface's texture has their sizes (as in threestudio),
+    else a regression of `color_steps` steps.
 
     A volume's surface is where a cell of the grid is half opaque, `sigma = log 2 / cell`, kept in [5, 50]; `level` > 0
     overrules it. The sign is that of the winding number, so open and self-crossing meshes are closed.
@@ -49,7 +53,8 @@ class ToSurface(AbstractConverter):
         assert isinstance(shape, GridSurface)
         mesh = bare_surface(teacher.shape, self.level or min(max(math.log(2) / shape.cell, 5.0), 50.0))
         shape.assign(signed_distance(mesh, shape.corners))
-        yield from self._paint(teacher, student, generator)
+        if not inherit_texture(teacher, student):
+            yield from self._paint(teacher, student, generator)
         yield from self.fit.run(teacher, student, generator)
         return compare(teacher, student, seconds=time.perf_counter() - start)
 
@@ -80,6 +85,19 @@ def bare_surface(shape: AbstractShape, level: float) -> Mesh:
         if isinstance(shape, AbstractVolume):
             return extract_surface(shape.density, level, shape.radius, fine=96)
     raise TypeError(f"only volumes and surfaces have a surface; got {type(shape).__name__}")
+
+
+def inherit_texture(teacher: Scene, student: Scene) -> bool:
+    """Copy a hash field's features to a surface's texture of the same sizes (card 7.4); False where that cannot be.
+
+    Not with the field's `latent`, nor to another material or radius, where a feature means something else.
+    """
+    source, target = teacher.shape, student.shape
+    if not isinstance(source, HashField) or not isinstance(target, GridSurface) or source.trunk is not None:
+        return False
+    if type(teacher.material) is not type(student.material) or source.radius != target.radius:
+        return False
+    return target.texture.adopt(source.table, source.feature_head, source.levels)
 
 
 def base_color(scene: Scene, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 3"]:
