@@ -58,8 +58,8 @@ def _converter(recipe: Recipe, coarse: Recipe) -> AbstractConverter:
         if not given.joins(source.cls, target.cls):
             raise NoRoute(f"converter: {type_name(type(given))} cannot make {target.name} of the coarse {source.name}")
         return given
-    hops = find_route(source.cls, target.cls)
-    if len(hops) > 1:
-        way = " and ".join(type_name(hop.target) for hop in hops[:-1])
+    first, *others = find_route(source.cls, target.cls)
+    if others:
+        way = " and ".join(type_name(hop.target) for hop in (first, *others[:-1]))
         raise NoRoute(f"a coarse {source.name} becomes a {target.name} only by way of {way}: change coarse.shape")
-    return hops[0].converter()
+    return first.converter()

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dreamkit.vectors import middle_and_reach, normalize
+from dreamkit.vectors import dot, middle_and_reach, normalize
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,13 @@ class Mesh:
     @property
     def euler_characteristic(self) -> int:
         """V - E + F over the vertices in use: 2 for a sphere, 0 for a torus."""
-        edges = torch.cat([self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]])
-        edges = edges.sort(dim=1).values.unique(dim=0)
-        return len(self.faces.unique()) - len(edges) + len(self.faces)
+        return len(self.faces.unique()) - len(edge_keys(self.faces).unique()) + len(self.faces)
 
     @property
     def volume(self) -> float:
         """Enclosed volume, `sum det(a, b, c) / 6`; positive when the faces point outwards."""
-        return float(torch.linalg.det(self.corners.double()).sum() / 6)
+        a, b, c = self.corners.double().unbind(dim=1)
+        return float(dot(a, torch.linalg.cross(b, c)).sum() / 6)
 
     def fitted(self, radius: float = 0.85) -> "Mesh":
         """The mesh as one puts it before a camera: its box around the origin, its farthest vertex at `radius`.
@@ -88,3 +87,22 @@ class Mesh:
     def _area_vectors(self) -> Float[Tensor, "faces 3"]:
         a, b, c = self.corners.unbind(dim=1)
         return torch.linalg.cross(b - a, c - a)
+
+
+def edge_keys(faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "faces 3"]:
+    """One integer for the edge from each corner to the next, the same from both sides; `key_ends` turns it back.
+
+    `smaller (largest + 1) + larger`: sorting integers is much faster than sorting pairs.
+    """
+    ends = torch.stack([faces, faces.roll(-1, dims=1)], dim=-1)
+    return ends.amin(dim=-1) * _base(faces) + ends.amax(dim=-1)
+
+
+def key_ends(keys: Int[Tensor, " edges"], faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "edges 2"]:
+    """Both ends of the edges that `edge_keys(faces)` names, the smaller vertex first."""
+    base = _base(faces)
+    return torch.stack([keys // base, keys % base], dim=1)
+
+
+def _base(faces: Int[Tensor, "faces 3"]) -> int:
+    return int(faces.max()) + 1 if faces.numel() else 1

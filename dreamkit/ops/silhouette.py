@@ -1,9 +1,10 @@
 """Blend pixels along the silhouette of a mesh: complete where triangles are as small as pixels.
 
-Antialiasing by the visible triangle's own edges (card rep 7.8) finds a silhouette only where the triangle that a pixel
-sees touches it. Seen from the side triangles are thin, so most silhouettes are missed: of a ball's change of area with
-its radius, 22 % arrive with triangles of 4 pixels, 4 % with 2 (64x64 pixels). Here every silhouette edge looks for the
-pixels that it passes between.
+Antialiasing by the visible triangle's own edges (`ops/antialias.py`; card rep 7.8) finds a silhouette only where the
+triangle that a pixel sees touches it. Seen from the side triangles are thin, so most silhouettes are missed: of the
+change of a ball's area with its radius, 22 % arrive with triangles of 4 pixels, 4 % with 2 (64x64 pixels). Here every
+silhouette edge looks for the pixels that it passes between. Renderers take this op; the other is there for parity with
+nvdiffrast.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dreamkit.cameras import Cameras
+from dreamkit.mesh import edge_keys, key_ends
 from dreamkit.ops.rasterize import Fragments
 
 
@@ -58,16 +60,13 @@ def blend_silhouettes(
 
 def _shared_edges(faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "edges 4"]:
     """For each edge: its ends, and its two faces (a single one twice). Edges of more faces are left out."""
-    ends = torch.stack([faces, faces.roll(-1, dims=1)], dim=-1).view(-1, 2).sort(dim=1).values
-    owner = torch.arange(len(faces), device=faces.device).repeat_interleave(3)
-    # One integer for an edge: sorting those is faster than sorting pairs.
-    key = ends[:, 0] * (int(faces.max()) + 1 if len(faces) else 1) + ends[:, 1]
-    key, order = key.sort(stable=True)
-    _, count = key.unique_consecutive(return_counts=True)
+    keys, order = edge_keys(faces).view(-1).sort(stable=True)
+    unique, count = keys.unique_consecutive(return_counts=True)
     first = count.cumsum(0) - count
     usable = count <= 2
+    owner = order // 3
     first, last = first[usable], (first + count - 1)[usable]
-    return torch.cat([ends[order[first]], owner[order[first], None], owner[order[last], None]], dim=1)
+    return torch.cat([key_ends(unique[usable], faces), owner[first, None], owner[last, None]], dim=1)
 
 
 def _find_outline(

@@ -8,23 +8,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from dreamkit.mesh import Mesh
+from dreamkit.mesh import Mesh, edge_keys, key_ends
 from dreamkit.vectors import dot, normalize
 
 
 def unique_edges(faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "edges 2"]:
     """Every edge of a mesh once, the smaller vertex first, in ascending order."""
-    corners = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    return corners.sort(dim=1).values.unique(dim=0)
+    return key_ends(edge_keys(faces).unique(), faces)
 
 
 def adjacent_faces(faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "pairs 2"]:
     """Pairs of faces that share an edge; edges with one face, or with more than two, give none."""
-    corners = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(dim=1).values
-    owner = torch.arange(len(faces), device=faces.device).repeat(3)
-    _, edge, count = corners.unique(dim=0, return_inverse=True, return_counts=True)
-    order = torch.argsort(edge, stable=True)
-    return owner[order][count[edge[order]] == 2].view(-1, 2)
+    keys, order = edge_keys(faces).view(-1).sort(stable=True)
+    _, count = keys.unique_consecutive(return_counts=True)
+    return (order // 3)[(count == 2).repeat_interleave(count)].view(-1, 2)
 
 
 def normal_consistency(mesh: Mesh) -> Float[Tensor, ""]:
