@@ -1,12 +1,25 @@
 """A textured triangle mesh, and the numbers that describe its shape."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from dreamkit.vectors import dot, middle_and_reach, normalize
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Every edge of a mesh once, in ascending order."""
+
+    ends: Int[Tensor, "edges 2"]
+    "Both vertices, the smaller one first."
+    faces: Int[Tensor, "edges 2"]
+    "The first and the last face that it belongs to: the same one twice at a border."
+    count: Int[Tensor, " edges"]
+    "Number of faces that it belongs to; 2 inside a manifold surface."
 
 
 @dataclass(frozen=True)
@@ -62,15 +75,20 @@ class Mesh:
             total = total.index_add(0, self.faces[:, corner], area)
         return normalize(total)
 
+    @cached_property
+    def edges(self) -> Edges:
+        """The edges, found once for all that ask."""
+        return find_edges(self.faces)
+
     @property
     def euler_characteristic(self) -> int:
         """V - E + F over the vertices in use: 2 for a sphere, 0 for a torus."""
-        return len(self.faces.unique()) - len(edge_keys(self.faces).unique()) + len(self.faces)
+        return len(self.faces.unique()) - len(self.edges.ends) + len(self.faces)
 
     @property
     def volume(self) -> float:
         """Enclosed volume, `sum det(a, b, c) / 6`; positive when the faces point outwards."""
-        a, b, c = self.corners.double().unbind(dim=1)
+        a, b, c = self.corners.detach().double().unbind(dim=1)
         return float(dot(a, torch.linalg.cross(b, c)).sum() / 6)
 
     def fitted(self, radius: float = 0.85) -> "Mesh":
@@ -89,19 +107,23 @@ class Mesh:
         return torch.linalg.cross(b - a, c - a)
 
 
+def find_edges(faces: Int[Tensor, "faces 3"]) -> Edges:
+    """All edges of some faces."""
+    keys, order = edge_keys(faces).view(-1).sort(stable=True)
+    unique, count = keys.unique_consecutive(return_counts=True)
+    end, owner = count.cumsum(0), order // 3
+    base = _base(faces)
+    ends = torch.stack([unique // base, unique % base], dim=1)
+    return Edges(ends, torch.stack([owner[end - count], owner[end - 1]], dim=1), count)
+
+
 def edge_keys(faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "faces 3"]:
-    """One integer for the edge from each corner to the next, the same from both sides; `key_ends` turns it back.
+    """One integer for the edge from each corner to the next, the same from both sides.
 
     `smaller (largest + 1) + larger`: sorting integers is much faster than sorting pairs.
     """
-    ends = torch.stack([faces, faces.roll(-1, dims=1)], dim=-1)
-    return ends.amin(dim=-1) * _base(faces) + ends.amax(dim=-1)
-
-
-def key_ends(keys: Int[Tensor, " edges"], faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "edges 2"]:
-    """Both ends of the edges that `edge_keys(faces)` names, the smaller vertex first."""
-    base = _base(faces)
-    return torch.stack([keys // base, keys % base], dim=1)
+    following = faces.roll(-1, dims=1)
+    return torch.minimum(faces, following) * _base(faces) + torch.maximum(faces, following)
 
 
 def _base(faces: Int[Tensor, "faces 3"]) -> int:

@@ -1,6 +1,5 @@
 """Anything to DMTet or FlexiCubes: its surface's signed distances on the grid, its colours on the surface."""
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from torch import Tensor
 from dreamkit.convert.base import AbstractConverter, Conversion
 from dreamkit.convert.fidelity import compare
 from dreamkit.convert.isosurface import extract_surface
+from dreamkit.convert.level import half_opaque_level
 from dreamkit.convert.rendered_fit import RenderedFit
 from dreamkit.convert.signed_distance import signed_distance
 from dreamkit.mesh import Mesh
@@ -30,8 +30,8 @@ class ToSurface(AbstractConverter):
     Colours are a hash field's own grid and network where the surface's texture has their sizes (as in threestudio),
     else a regression of `color_steps` steps.
 
-    A volume's surface is where a cell of the grid is half opaque, `sigma = log 2 / cell`, kept in [5, 50]; `level` > 0
-    overrules it. The sign is that of the winding number, so open and self-crossing meshes are closed.
+    A volume is cut where its silhouettes are as large as its half opaque pictures (`half_opaque_level`); `level` > 0
+    overrules that. The sign is that of the winding number, so open and self-crossing meshes are closed.
     Source: method card representations 7.4, 8.1 and 11.3 a.
     """
 
@@ -51,7 +51,9 @@ class ToSurface(AbstractConverter):
         teacher.eval()
         shape = student.shape
         assert isinstance(shape, GridSurface)
-        mesh = bare_surface(teacher.shape, self.level or min(max(math.log(2) / shape.cell, 5.0), 50.0))
+        volume = isinstance(teacher.shape, AbstractVolume)
+        level = half_opaque_level(teacher) if volume and not self.level else self.level
+        mesh = bare_surface(teacher.shape, level)
         shape.assign(signed_distance(mesh, shape.corners))
         if not inherit_texture(teacher, student):
             yield from self._paint(teacher, student, generator)

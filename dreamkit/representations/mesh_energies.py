@@ -8,25 +8,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from dreamkit.mesh import Mesh, edge_keys, key_ends
+from dreamkit.mesh import Mesh
 from dreamkit.vectors import dot, normalize
-
-
-def unique_edges(faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "edges 2"]:
-    """Every edge of a mesh once, the smaller vertex first, in ascending order."""
-    return key_ends(edge_keys(faces).unique(), faces)
-
-
-def adjacent_faces(faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "pairs 2"]:
-    """Pairs of faces that share an edge; edges with one face, or with more than two, give none."""
-    keys, order = edge_keys(faces).view(-1).sort(stable=True)
-    _, count = keys.unique_consecutive(return_counts=True)
-    return (order // 3)[(count == 2).repeat_interleave(count)].view(-1, 2)
 
 
 def normal_consistency(mesh: Mesh) -> Float[Tensor, ""]:
     """Neighbouring vertices face alike: `mean over edges of 1 - cos(n_i, n_j)` of the vertex normals (Magic3D)."""
-    edges = unique_edges(mesh.faces)
+    edges = mesh.edges.ends
     normals = normalize(mesh.vertex_normals)
     return _mean(1 - dot(normals[edges[:, 0]], normals[edges[:, 1]]))
 
@@ -36,13 +24,13 @@ def face_consistency(mesh: Mesh) -> Float[Tensor, ""]:
 
     Source: nvdiffrec (arXiv 2111.12503).
     """
-    pairs, normals = adjacent_faces(mesh.faces), mesh.face_normals
+    pairs, normals = mesh.edges.faces[mesh.edges.count == 2], mesh.face_normals
     return _mean((1 - dot(normals[pairs[:, 0]], normals[pairs[:, 1]])) / 2)
 
 
 def laplacian(mesh: Mesh) -> Float[Tensor, ""]:
     """Vertices lie in the middle of their neighbours: `mean |v - mean(neighbours)|^2`, in squared scene units."""
-    edges = unique_edges(mesh.faces)
+    edges = mesh.edges.ends
     return _mean((mesh.vertices - neighbour_mean(mesh.vertices, edges)).square().sum(dim=-1))
 
 
@@ -78,7 +66,7 @@ def bending(mesh: Mesh) -> Float[Tensor, ""]:
 
 def edge_length(mesh: Mesh) -> Float[Tensor, ""]:
     """Mean squared length of the edges, in squared scene units: pulls slivers together, and shrinks."""
-    edges = unique_edges(mesh.faces)
+    edges = mesh.edges.ends
     return _mean((mesh.vertices[edges[:, 0]] - mesh.vertices[edges[:, 1]]).square().sum(dim=-1))
 
 
