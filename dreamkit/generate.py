@@ -5,12 +5,14 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from dreamkit.coarse import check_coarse, forget_coarse, run_coarse
 from dreamkit.export.asset import ExportReport, export_asset
 from dreamkit.export.atomic import sweep, write_atomically
 from dreamkit.priors.base import AbstractPrior
@@ -19,10 +21,13 @@ from dreamkit.priors.prompts import embed_prompts
 from dreamkit.recipe import Recipe, load_recipe
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
-from dreamkit.training.checkpoint import load_checkpoint
+from dreamkit.training.checkpoint import load_checkpoint, previous
 from dreamkit.training.lock import exclusive
 from dreamkit.training.loop import Distiller, train
 from dreamkit.training.original import Original
+
+CHECKPOINT = "checkpoint.safetensors"
+"The file in a run's folder that holds its scene."
 
 
 class FolderInUse(ValueError):
@@ -58,7 +63,7 @@ class RunLog:
 
     def step(self, step: Step) -> None:
         """Append what a step says, where it says more than that time has passed."""
-        if step.note or step.stage != "optimise" or step.index % 10 == 0:
+        if step.note or step.stage not in ("coarse", "optimise") or step.index % 10 == 0:
             # JSON has no NaN; a step that was rolled back says what happened in its note.
             loss = step.loss if math.isfinite(step.loss) else None
             entry = {"stage": step.stage, "step": step.index, "loss": loss, **step.metrics}
@@ -76,10 +81,11 @@ def generate(
 ) -> Iterator[Step]:
     """Make the asset that the recipe describes, in the folder `out`, step by step.
 
-    Yields the optimisation's steps, then the export's (`Step.stage`). `resume` goes on from the folder's checkpoint; a
-    finished run is only exported again. A prior that is loaded already can be passed in. One process at a time works in
-    a folder; another is given `wait` seconds to go away. Raises ValueError for an empty prompt and for an edit of no
-    run, FolderInUse where `out` holds another run, FolderBusy, EmptySurface, Diverged, DamagedCheckpoint, OSError.
+    Yields the optimisation's steps (those of a coarse stage first), then the export's (`Step.stage`). `resume` goes on
+    from the folder's checkpoint; a finished run is only exported again. A prior that is loaded already can be passed
+    in. One process at a time works in a folder; another is given `wait` seconds to go away. Raises ValueError for an
+    empty prompt, an edit of no run and a coarse stage that leads nowhere, FolderInUse where `out` holds another run,
+    FolderBusy, EmptySurface, Diverged, DamagedCheckpoint, OSError.
     """
     if not recipe.prompt.text.strip():
         raise ValueError("the prompt is empty; say what to make, for example: dreamkit generate 'a red mug'")
@@ -95,11 +101,9 @@ def _generate(recipe: Recipe, out: Path, device: str, resume: bool, prior: Abstr
     loaded: AbstractPrior = recipe.prior.build(device=device) if prior is None else prior
     log.enter("embed the prompt")
     distiller = make_distiller(recipe, loaded)
-    scene = starting_scene(recipe).to(device)
+    scene = yield from _begin(recipe, loaded, out, resume, log)
     log.enter("optimise")
-    steps = train(
-        scene, distiller, recipe.training, seed=recipe.seed, path=out / "checkpoint.safetensors", resume=resume
-    )
+    steps = train(scene.to(device), distiller, recipe.training, seed=recipe.seed, path=out / CHECKPOINT, resume=resume)
     for step in steps:
         log.step(step)
         yield step
@@ -107,6 +111,18 @@ def _generate(recipe: Recipe, out: Path, device: str, resume: bool, prior: Abstr
     report = yield from logged(export_asset(scene, out, recipe.export), log)
     log.enter("done")
     _write_metrics(recipe, out, report, log)
+    forget_coarse(out)
+
+
+def _begin(recipe: Recipe, prior: AbstractPrior, out: Path, resume: bool, log: RunLog) -> Generator[Step, None, Scene]:
+    """The scene that the optimisation starts with, after a coarse stage where the recipe has one."""
+    if recipe.coarse is None:
+        return starting_scene(recipe)
+    if resume and any(path.exists() for path in (out / CHECKPOINT, previous(out / CHECKPOINT))):
+        # The checkpoint holds the whole scene; what came before it is not needed any more.
+        return recipe.scene()
+    log.enter("coarse")
+    return (yield from logged(run_coarse(recipe, make_distiller(recipe.coarse, prior), out, resume), log))
 
 
 def export_run(folder: Path, settings: tuple[str, ...] = ()) -> Iterator[Step]:
@@ -124,12 +140,17 @@ def export_run(folder: Path, settings: tuple[str, ...] = ()) -> Iterator[Step]:
 def load_scene(recipe: Recipe, folder: Path) -> Scene:
     """The scene of a run's checkpoint; raises FileNotFoundError and DamagedCheckpoint."""
     scene = recipe.scene()
-    scene.load_state_dict(load_checkpoint(folder / "checkpoint.safetensors").part("scene"))
+    scene.load_state_dict(load_checkpoint(folder / CHECKPOINT).part("scene"))
     return scene.eval()
 
 
 def starting_scene(recipe: Recipe) -> Scene:
-    """The scene before the first step: a fresh one, or that of the run which the recipe edits."""
+    """The scene before the first step: a fresh one, or that of the run which the recipe edits.
+
+    Raises ValueError for a recipe with a coarse stage, whose scene has to be made (`generate` does).
+    """
+    if recipe.coarse is not None:
+        raise ValueError("this recipe begins with a coarse stage, which takes steps: run it with `generate`")
     return recipe.scene() if recipe.edit is None else load_scene(recipe, Path(recipe.edit.run)).train()
 
 
@@ -151,6 +172,7 @@ def _text_guide(recipe: Recipe, prior: AbstractPrior, text: str) -> TextGuide:
 
 def settled(recipe: Recipe) -> Recipe:
     """The recipe as it can be run: an edit takes over the kind of scene that it edits."""
+    check_coarse(recipe)
     if recipe.edit is None:
         return recipe
     if not recipe.edit.run:
@@ -175,7 +197,7 @@ def claim(recipe: Recipe, out: Path, resume: bool) -> None:
     write_atomically(stored, text.encode())
 
 
-def logged(steps: Iterator[Step], log: RunLog) -> Iterator[Step]:
+def logged(steps: Iterator[Step], log: RunLog) -> Generator[Step, None, Any]:
     """The steps, each written to the log; returns what they return."""
     while True:
         try:

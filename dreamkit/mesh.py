@@ -1,12 +1,25 @@
 """A textured triangle mesh, and the numbers that describe its shape."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dreamkit.vectors import middle_and_reach, normalize
+from dreamkit.vectors import dot, middle_and_reach, normalize
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Every edge of a mesh once, in ascending order."""
+
+    ends: Int[Tensor, "edges 2"]
+    "Both vertices, the smaller one first."
+    faces: Int[Tensor, "edges 2"]
+    "The first and the last face that it belongs to: the same one twice at a border."
+    count: Int[Tensor, " edges"]
+    "Number of faces that it belongs to; 2 inside a manifold surface."
 
 
 @dataclass(frozen=True)
@@ -62,17 +75,21 @@ class Mesh:
             total = total.index_add(0, self.faces[:, corner], area)
         return normalize(total)
 
+    @cached_property
+    def edges(self) -> Edges:
+        """The edges, found once for all that ask."""
+        return find_edges(self.faces)
+
     @property
     def euler_characteristic(self) -> int:
         """V - E + F over the vertices in use: 2 for a sphere, 0 for a torus."""
-        edges = torch.cat([self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]])
-        edges = edges.sort(dim=1).values.unique(dim=0)
-        return len(self.faces.unique()) - len(edges) + len(self.faces)
+        return len(self.faces.unique()) - len(self.edges.ends) + len(self.faces)
 
     @property
     def volume(self) -> float:
         """Enclosed volume, `sum det(a, b, c) / 6`; positive when the faces point outwards."""
-        return float(torch.linalg.det(self.corners.double()).sum() / 6)
+        a, b, c = self.corners.detach().double().unbind(dim=1)
+        return float(dot(a, torch.linalg.cross(b, c)).sum() / 6)
 
     def fitted(self, radius: float = 0.85) -> "Mesh":
         """The mesh as one puts it before a camera: its box around the origin, its farthest vertex at `radius`.
@@ -88,3 +105,26 @@ class Mesh:
     def _area_vectors(self) -> Float[Tensor, "faces 3"]:
         a, b, c = self.corners.unbind(dim=1)
         return torch.linalg.cross(b - a, c - a)
+
+
+def find_edges(faces: Int[Tensor, "faces 3"]) -> Edges:
+    """All edges of some faces."""
+    keys, order = edge_keys(faces).view(-1).sort(stable=True)
+    unique, count = keys.unique_consecutive(return_counts=True)
+    end, owner = count.cumsum(0), order // 3
+    base = _base(faces)
+    ends = torch.stack([unique // base, unique % base], dim=1)
+    return Edges(ends, torch.stack([owner[end - count], owner[end - 1]], dim=1), count)
+
+
+def edge_keys(faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "faces 3"]:
+    """One integer for the edge from each corner to the next, the same from both sides.
+
+    `smaller (largest + 1) + larger`: sorting integers is much faster than sorting pairs.
+    """
+    following = faces.roll(-1, dims=1)
+    return torch.minimum(faces, following) * _base(faces) + torch.maximum(faces, following)
+
+
+def _base(faces: Int[Tensor, "faces 3"]) -> int:
+    return int(faces.max()) + 1 if faces.numel() else 1

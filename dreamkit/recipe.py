@@ -14,6 +14,7 @@ import tomli_w
 
 from dreamkit.cameras import OrbitSampler
 from dreamkit.construct import RecipeError, Spec, plain, read_spec, read_value, unknown
+from dreamkit.convert.base import AbstractConverter
 from dreamkit.export.asset import ExportPlan
 from dreamkit.guidance.base import AbstractGuidance
 from dreamkit.guidance.levels import AbstractLevels
@@ -24,7 +25,7 @@ from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.debias import Debiasing
 from dreamkit.priors.prompts import ViewPrompts, ViewRegions, ViewWording
 from dreamkit.priors.shaping import AbstractShaping
-from dreamkit.recipe_file import read_table
+from dreamkit.recipe_file import Table, difference, merge, read_table
 from dreamkit.renderers.base import AbstractRenderer
 from dreamkit.renderers.scene import Scene
 from dreamkit.representations.base import AbstractShape
@@ -81,6 +82,8 @@ _SPECS: dict[str, type] = {
 "Sections whose objects are made anew for each run."
 _CHOICES: dict[str, type] = {"guidance": AbstractGuidance, "levels": AbstractLevels, "shaping": AbstractShaping}
 "Sections whose objects are frozen values."
+_ONE_FOR_ALL = ("prior", "prompt", "edit", "coarse", "converter", "export", "about", "seed")
+"What a coarse stage cannot have of its own."
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,10 @@ class Recipe:
     training: TrainingPlan = field(default_factory=TrainingPlan)
     export: ExportPlan = field(default_factory=ExportPlan)
     edit: EditPlan | None = None
+    coarse: "Recipe | None" = None
+    "A stage before this one in the same run, whose scene is converted to this shape; a file says what differs in it."
+    converter: AbstractConverter | None = None
+    "How the coarse stage's scene is converted; None takes what `dreamkit convert` takes, with its defaults."
     about: str = ""
     "One line for the list of recipes."
     seed: int = 0
@@ -112,12 +119,12 @@ class Recipe:
 
     def text(self) -> str:
         """The complete recipe as TOML: every option with its value, defaults included."""
-        values = {entry.name: getattr(self, entry.name) for entry in reversed(fields(self))}
-        return tomli_w.dumps({name: plain(value) for name, value in values.items() if value is not None})
+        return tomli_w.dumps(_table(self))
 
     def asking(self, prompt: str, seed: int) -> "Recipe":
         """The same recipe for another prompt and seed."""
-        return replace(self, prompt=replace(self.prompt, text=prompt), seed=seed)
+        coarse = None if self.coarse is None else self.coarse.asking(prompt, seed)
+        return replace(self, prompt=replace(self.prompt, text=prompt), coarse=coarse, seed=seed)
 
     def adopting(self, source: "Recipe") -> "Recipe":
         """The same recipe for the source's kind of scene; an edit that does not say what that shows, says it.
@@ -158,5 +165,34 @@ def parse_recipe(table: Mapping[str, Any]) -> Recipe:
             raise RecipeError(f"recipe: the section [{key}] with a `type` is missing")
     values: dict[str, Any] = {key: read_spec(key, table[key], base) for key, base in _SPECS.items()}
     values |= {key: read_spec(key, table[key], base).build() for key, base in _CHOICES.items()}
-    others = [key for key in table if key not in values]
-    return Recipe(**values, **{key: read_value(key, table[key], hints[key]) for key in others})
+    others = [key for key in table if key not in values and key != "coarse"]
+    values |= {key: read_value(key, table[key], hints[key]) for key in others}
+    return Recipe(**values, coarse=_coarse(table))
+
+
+def _coarse(table: Mapping[str, Any]) -> Recipe | None:
+    """The stage that `[coarse]` describes by what differs from the rest of the table."""
+    own = table.get("coarse")
+    if own is None:
+        return None
+    if not isinstance(own, dict):
+        raise RecipeError(f"recipe: coarse: expected a table, what differs from this recipe; got {own!r}")
+    for key in _ONE_FOR_ALL:
+        if key in own:
+            raise RecipeError(f"recipe: coarse.{key}: one serves the whole run; say it outside of [coarse]")
+    around = {key: value for key, value in table.items() if key not in ("coarse", "converter")}
+    try:
+        return parse_recipe(merge(around, own))
+    except RecipeError as error:
+        raise RecipeError(f"in [coarse]: {error}") from error
+
+
+def _table(recipe: Recipe) -> Table:
+    """The complete recipe as plain values; a coarse stage by what differs, so that a setting changes both stages."""
+    values = {entry.name: getattr(recipe, entry.name) for entry in reversed(fields(recipe))}
+    coarse = values.pop("coarse")
+    table = {name: plain(value) for name, value in values.items() if value is not None}
+    if coarse is None:
+        return table
+    around = {key: value for key, value in table.items() if key != "converter"}
+    return {**table, "coarse": difference(around, _table(coarse))}

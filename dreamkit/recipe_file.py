@@ -62,6 +62,22 @@ def merge(base: Table, own: Table) -> Table:
     return merged
 
 
+def difference(base: Table, own: Table) -> Table:
+    """What `own` says other than `base`: `merge(base, difference(base, own))` is `own`, where it lacks nothing of base.
+
+    Sections of one type are compared entry by entry; others, and schedules, are one value.
+    """
+    changed: Table = {}
+    for key, value in own.items():
+        old = base.get(key)
+        if old is not None and _is_same_section(old, value):
+            if inner := difference(old, value):
+                changed[key] = inner
+        elif key not in base or old != value:
+            changed[key] = value
+    return changed
+
+
 def _is_same_section(old: object, new: object) -> bool:
     if not isinstance(old, dict) or not isinstance(new, dict):
         return False

@@ -35,6 +35,8 @@ class SurfaceState:
     mesh: Mesh
     crossed: Float[Tensor, "edges 2"] | None = None
     "Signed distances at both ends of the grid edges that the surface crosses, for shapes that are cut out of a grid."
+    is_closed: bool = False
+    "Whether the surface is known to be watertight and outward, so that back faces are never seen."
     deviation: Float[Tensor, ""] | None = None
     "How far the surface's vertices are from developable, for FlexiCubes."
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import trimesh
 
-from dreamkit.mesh import Mesh
+from dreamkit.mesh import Mesh, find_edges
 from dreamkit.representations import mesh_energies as energies
 
 
@@ -29,10 +29,13 @@ def plane(bend: float = 0.0) -> Mesh:
 
 def test_edges_and_pairs_of_a_tetrahedron() -> None:
     faces = torch.tensor([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]])
-    assert energies.unique_edges(faces).tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
-    pairs = energies.adjacent_faces(faces)
-    assert sorted(sorted(pair) for pair in pairs.tolist()) == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
-    assert energies.adjacent_faces(faces[:1]).shape == (0, 2)
+    edges = find_edges(faces)
+    assert edges.ends.tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+    assert edges.faces.tolist() == [[0, 1], [0, 3], [1, 3], [0, 2], [1, 2], [2, 3]]
+    assert edges.count.tolist() == [2] * 6
+    alone = find_edges(faces[:1])
+    assert (alone.faces.tolist(), alone.count.tolist()) == ([[0, 0]] * 3, [1] * 3)
+    assert find_edges(faces[:0]).ends.shape == (0, 2)
 
 
 @pytest.mark.parametrize("name", ["normal_consistency", "face_consistency"])

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from dreamkit.mesh import Mesh
-from dreamkit.representations.mesh_energies import neighbour_mean, unique_edges
+from dreamkit.mesh import Mesh, find_edges
+from dreamkit.representations.mesh_energies import neighbour_mean
 
 
 class RemeshingOptimizer:
@@ -67,7 +67,7 @@ class RemeshingOptimizer:
         self.vertices.requires_grad_()
 
     def _descend(self, gradient: Float[Tensor, "vertices 3"]) -> None:
-        middle = neighbour_mean(self.vertices, unique_edges(self.faces))
+        middle = neighbour_mean(self.vertices, find_edges(self.faces).ends)
         # A vertex's pull to its neighbours counts in units of its gradient, as its velocity does.
         scale = self.square.sqrt().clamp_min(1e-12) / self.length
         gradient = gradient + self.smoothing * self.speed * scale * (self.vertices - middle)

@@ -21,6 +21,7 @@ from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
 from dreamkit.representations.base import AbstractShape, AbstractSurface, AbstractVolume
 from dreamkit.representations.grid_surface import GridSurface
+from dreamkit.representations.hash_field import HashField
 
 VIEWS, SIZE = 10, 64
 "Pictures by which a density level is chosen, and their height and width."
@@ -28,7 +29,10 @@ VIEWS, SIZE = 10, 64
 
 @dataclass(frozen=True)
 class ToSurface(AbstractConverter):
-    """Signed distances at the grid's corners, a regression of the colours near the surface, then a fit of renders.
+    """Signed distances at the grid's corners, the colours near the surface, then a fit of renders.
+
+    Colours are a hash field's own grid and network where the surface's texture has their sizes (as in threestudio),
+    else a regression of `color_steps` steps.
 
     A volume is cut at the density `level`; 0 looks for the one whose mesh looks most like the teacher's pictures. The
     sign is that of the winding number, so open and self-crossing meshes are closed.
@@ -52,7 +56,8 @@ class ToSurface(AbstractConverter):
         shape = student.shape
         assert isinstance(shape, GridSurface)
         shape.assign(signed_distance(bare_surface(teacher, self.level), shape.corners))
-        yield from self._paint(teacher, student, generator)
+        if not inherit_texture(teacher, student):
+            yield from self._paint(teacher, student, generator)
         yield from self.fit.run(teacher, student, generator)
         return compare(teacher, student, seconds=time.perf_counter() - start)
 
@@ -100,6 +105,19 @@ def visible_level(teacher: Scene) -> float:
     behind = teacher.background.color(cameras.rays().directions)
     grid = sample_density(shape.density, -half, half, 48)
     return find_level(grid, teacher.render(cameras), cameras, behind).density
+
+
+def inherit_texture(teacher: Scene, student: Scene) -> bool:
+    """Copy a hash field's features to a surface's texture of the same sizes (card 7.4); False where that cannot be.
+
+    Not with the field's `latent`, nor to another material or radius, where a feature means something else.
+    """
+    source, target = teacher.shape, student.shape
+    if not isinstance(source, HashField) or not isinstance(target, GridSurface) or source.trunk is not None:
+        return False
+    if type(teacher.material) is not type(student.material) or source.radius != target.radius:
+        return False
+    return target.texture.adopt(source.table, source.feature_head, source.levels)
 
 
 def base_color(scene: Scene, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 3"]:

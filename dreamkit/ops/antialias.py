@@ -1,10 +1,17 @@
-"""Antialias the silhouettes of a rasterised mesh: where the gradient of visibility comes from."""
+"""Antialias silhouettes as nvdiffrast does: by the edges of the triangles that pixels see.
+
+Take this one for parity with nvdiffrast, and for its speed: C++ and CUDA kernels, a pass over the pixels. Renderers of
+dreamkit take `ops/silhouette.py`, the same formula asked of every silhouette edge: it blends all that this op blends,
+and what it misses where the triangle that a pixel sees does not own the silhouette. That is a few pixels of a box and
+most of a finely meshed ball, whose shape would get next to no gradient. Of a single triangle the two are equal.
+"""
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from dreamkit.cameras import Cameras
+from dreamkit.mesh import edge_keys
 from dreamkit.ops import _antialias_native, _library
 from dreamkit.ops.rasterize import Fragments
 
@@ -61,9 +68,8 @@ def opposite_vertices(faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "faces 3"]:
 
     -1 where no face is there, or more than one (an edge of three or more faces counts as a silhouette).
     """
-    ends = torch.stack([faces.roll(-1, dims=1), faces.roll(-2, dims=1)], dim=-1).reshape(-1, 2)
-    key = ends.amin(dim=1) * (int(faces.max()) + 1 if faces.numel() else 1) + ends.amax(dim=1)
-    ordered, order = key.sort(stable=True)
+    # Corner i does not touch the edge from corner i + 1 to the next.
+    ordered, order = edge_keys(faces).roll(-1, dims=1).reshape(-1).sort(stable=True)
     _, count = ordered.unique_consecutive(return_counts=True)
     first = (count.cumsum(0) - count)[count == 2]
     a, b = order[first], order[first + 1]

@@ -1,9 +1,10 @@
 """Blend pixels along the silhouette of a mesh: complete where triangles are as small as pixels.
 
-Antialiasing by the visible triangle's own edges (card rep 7.8) finds a silhouette only where the triangle that a pixel
-sees touches it. Seen from the side triangles are thin, so most silhouettes are missed: of a ball's change of area with
-its radius, 22 % arrive with triangles of 4 pixels, 4 % with 2 (64x64 pixels). Here every silhouette edge looks for the
-pixels that it passes between.
+Antialiasing by the visible triangle's own edges (`ops/antialias.py`; card rep 7.8) finds a silhouette only where the
+triangle that a pixel sees touches it. Seen from the side triangles are thin, so most silhouettes are missed: of the
+change of a ball's area with its radius, 22 % arrive with triangles of 4 pixels, 4 % with 2 (64x64 pixels). Here every
+silhouette edge looks for the pixels that it passes between. Renderers take this op; the other is there for parity with
+nvdiffrast.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dreamkit.cameras import Cameras
+from dreamkit.mesh import Edges, find_edges
 from dreamkit.ops.rasterize import Fragments
 
 
@@ -32,6 +34,7 @@ def blend_silhouettes(
     vertices: Float[Tensor, "vertices 3"],
     faces: Int[Tensor, "faces 3"],
     cameras: Cameras,
+    edges: Edges | None = None,
 ) -> Float[Tensor, "batch height width channels"]:
     """Blend neighbouring pixels by where a silhouette edge crosses the line between their middles.
 
@@ -40,13 +43,14 @@ def blend_silhouettes(
     first becomes `c_0 + a (c_1 - c_0)` where a > 0, else the second `c_1 + a (c_1 - c_0)`. The formula is that of
     nvdiffrast (arXiv 2011.03277, section 3.2; card rep 7.8). Edges that a nearer surface hides, and all but the
     nearest of several between two pixels, are left out. Differentiable in `image`, `vertices` and the cameras' poses.
+    `edges` is `find_edges(faces)` where that is known already.
     """
     projected = cameras.project(vertices)
-    joint = _shared_edges(faces)
+    edges = find_edges(faces) if edges is None else edges
     views = []
     for view, corners in enumerate(projected):
         depth = torch.where(fragments.triangle[view] < 0, torch.inf, fragments.depth[view, ..., 0].detach())
-        outline = _find_outline(corners, faces, joint)
+        outline = _find_outline(corners, faces, edges)
         pixels = out = image[view]
         for vertical in (False, True):
             swapped = [part.transpose(0, 1) for part in (pixels, out)] if vertical else [pixels, out]
@@ -56,29 +60,14 @@ def blend_silhouettes(
     return torch.stack(views)
 
 
-def _shared_edges(faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "edges 4"]:
-    """For each edge: its ends, and its two faces (a single one twice). Edges of more faces are left out."""
-    ends = torch.stack([faces, faces.roll(-1, dims=1)], dim=-1).view(-1, 2).sort(dim=1).values
-    owner = torch.arange(len(faces), device=faces.device).repeat_interleave(3)
-    # One integer for an edge: sorting those is faster than sorting pairs.
-    key = ends[:, 0] * (int(faces.max()) + 1 if len(faces) else 1) + ends[:, 1]
-    key, order = key.sort(stable=True)
-    _, count = key.unique_consecutive(return_counts=True)
-    first = count.cumsum(0) - count
-    usable = count <= 2
-    first, last = first[usable], (first + count - 1)[usable]
-    return torch.cat([ends[order[first]], owner[order[first], None], owner[order[last], None]], dim=1)
-
-
-def _find_outline(
-    corners: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"], joint: Int[Tensor, "edges 4"]
-) -> _Outline:
+def _find_outline(corners: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"], edges: Edges) -> _Outline:
     flat = corners.detach()
     a, b, c = flat[faces].unbind(dim=1)
     front = _turn(a, b, c) < 0
-    p, q, left, right = joint.unbind(dim=1)
-    outline = ((front[left] != front[right]) | (left == right)).nonzero().squeeze(-1)
-    p, q, left = p[outline], q[outline], left[outline]
+    left, right = edges.faces.unbind(dim=1)
+    # An edge of more than two faces has no outside.
+    outline = (((front[left] != front[right]) & (edges.count == 2)) | (edges.count == 1)).nonzero().squeeze(-1)
+    (p, q), left = edges.ends[outline].unbind(dim=1), left[outline]
     opposite = faces[left].sum(dim=1) - p - q
     start, end = flat[p], flat[q]
     return _Outline(corners[p], corners[q], _turn(start, end, flat[opposite]))

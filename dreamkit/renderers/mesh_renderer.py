@@ -1,6 +1,6 @@
 """Differentiable rendering of surfaces: rasterise, ask the material at the visible points, antialias, average."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -93,7 +93,7 @@ class MeshRenderer(AbstractRenderer):
         behind = background.color(directions, generator)
         state = shape.surface(progress)
         mesh = state.mesh
-        closed = is_closed(replace(mesh, vertices=mesh.vertices.detach()))
+        closed = state.is_closed or is_closed(mesh)
         fragments = rasterize(mesh.vertices, mesh.faces, fine, self.near, cull=closed)
         seen = _look(mesh, fragments, directions)
         if generator is not None and progress < self.normals_until:
@@ -104,7 +104,7 @@ class MeshRenderer(AbstractRenderer):
         image = torch.cat([color, torch.ones_like(color[:, :1]), seen.normal], dim=-1)
         behind = torch.cat([behind, torch.zeros_like(behind[..., :1]), torch.zeros_like(behind)], dim=-1)
         hard = behind.masked_scatter(seen.where, image)
-        soft = self._average(blend_silhouettes(hard, fragments, mesh.vertices, mesh.faces, fine))
+        soft = self._average(blend_silhouettes(hard, fragments, mesh.vertices, mesh.faces, fine, mesh.edges))
         away = (seen.position - fine.position[seen.view]).square().sum(dim=-1, keepdim=True).sqrt()
         distance = torch.zeros_like(fragments.depth).masked_scatter(seen.where, away)
         depth = self._average(distance) / self._average(fragments.mask).clamp_min(1e-8)

@@ -52,7 +52,7 @@ class FlexiMesh(GridSurface):
         points = crossing_points(positions, distance, cut, weights.corner, self.resolution)
         vertices = dual_vertices(points, cut, weights.edge)
         mesh = Mesh(*triangles(vertices, cut, weights.split, fan=self.training))
-        return SurfaceState(mesh, self._crossed(distance), developability(points, vertices, cut))
+        return SurfaceState(mesh, self._crossed(distance), deviation=developability(points, vertices, cut))
 
     def cube_weights(self, cut: DualCut) -> CubeWeights:
         """The activated weights of the cubes that are crossed."""

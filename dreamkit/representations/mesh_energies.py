@@ -12,24 +12,9 @@ from dreamkit.mesh import Mesh
 from dreamkit.vectors import dot, normalize
 
 
-def unique_edges(faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "edges 2"]:
-    """Every edge of a mesh once, the smaller vertex first, in ascending order."""
-    corners = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    return corners.sort(dim=1).values.unique(dim=0)
-
-
-def adjacent_faces(faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "pairs 2"]:
-    """Pairs of faces that share an edge; edges with one face, or with more than two, give none."""
-    corners = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(dim=1).values
-    owner = torch.arange(len(faces), device=faces.device).repeat(3)
-    _, edge, count = corners.unique(dim=0, return_inverse=True, return_counts=True)
-    order = torch.argsort(edge, stable=True)
-    return owner[order][count[edge[order]] == 2].view(-1, 2)
-
-
 def normal_consistency(mesh: Mesh) -> Float[Tensor, ""]:
     """Neighbouring vertices face alike: `mean over edges of 1 - cos(n_i, n_j)` of the vertex normals (Magic3D)."""
-    edges = unique_edges(mesh.faces)
+    edges = mesh.edges.ends
     normals = normalize(mesh.vertex_normals)
     return _mean(1 - dot(normals[edges[:, 0]], normals[edges[:, 1]]))
 
@@ -39,13 +24,13 @@ def face_consistency(mesh: Mesh) -> Float[Tensor, ""]:
 
     Source: nvdiffrec (arXiv 2111.12503).
     """
-    pairs, normals = adjacent_faces(mesh.faces), mesh.face_normals
+    pairs, normals = mesh.edges.faces[mesh.edges.count == 2], mesh.face_normals
     return _mean((1 - dot(normals[pairs[:, 0]], normals[pairs[:, 1]])) / 2)
 
 
 def laplacian(mesh: Mesh) -> Float[Tensor, ""]:
     """Vertices lie in the middle of their neighbours: `mean |v - mean(neighbours)|^2`, in squared scene units."""
-    edges = unique_edges(mesh.faces)
+    edges = mesh.edges.ends
     return _mean((mesh.vertices - neighbour_mean(mesh.vertices, edges)).square().sum(dim=-1))
 
 
@@ -81,7 +66,7 @@ def bending(mesh: Mesh) -> Float[Tensor, ""]:
 
 def edge_length(mesh: Mesh) -> Float[Tensor, ""]:
     """Mean squared length of the edges, in squared scene units: pulls slivers together, and shrinks."""
-    edges = unique_edges(mesh.faces)
+    edges = mesh.edges.ends
     return _mean((mesh.vertices[edges[:, 0]] - mesh.vertices[edges[:, 1]]).square().sum(dim=-1))
 
 

@@ -21,4 +21,4 @@ class TetMesh(GridSurface):
         inside = distance.detach() < 0
         cut = cut_tets(inside, kuhn_tets(self.resolution, inside))
         mesh = Mesh(crossings(self.positions(), distance, cut.edges), cut.faces)
-        return SurfaceState(mesh, distance[cut.edges])
+        return SurfaceState(mesh, distance[cut.edges], is_closed=True)

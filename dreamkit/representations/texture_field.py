@@ -47,6 +47,16 @@ class TextureField(nn.Module):
         unit = (points * (0.5 / self.radius) + 0.5).clamp(0, 1)
         return self.head(hash_encode(unit, self.table, self.levels, active))
 
+    @torch.no_grad()
+    def adopt(self, table: Float[Tensor, "entries features"], head: Perceptron, levels: HashLevels) -> bool:
+        """Take over the grid and network of a field's features, so that colour survives; False where sizes differ."""
+        given, mine = ([tuple(weight.shape) for weight in network.weights] for network in (head, self.head))
+        if levels != self.levels or given != mine:
+            return False
+        self.table.copy_(table)
+        self.head.load_state_dict(head.state_dict())
+        return True
+
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
         """ "encoding" (the table) and "networks" (the head)."""
         return ParameterGroup("encoding", (self.table,)), ParameterGroup("networks", tuple(self.head.parameters()))

@@ -161,6 +161,7 @@ def _advance(run: Run) -> Step | None:
     view = _view(run, rendering, cameras, progress, draws)
     distilled = distill(distiller.guidance, distiller.prior, view, run.state)
     terms = plan.regularization.terms(rendering, progress)
+    terms |= plan.material.terms(run.scene, rendering, cameras, progress, run.generator)
     loss = distilled.loss + sum(terms.values())
     if not _apply(run, loss, progress):
         return None

@@ -9,6 +9,7 @@ from dreamkit.rendering import Rendering
 from dreamkit.representations.rates import Rates
 from dreamkit.schedules import Milestones, Schedule, value_at
 from dreamkit.training import regularizers
+from dreamkit.training.material_prior import MaterialPrior
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class TrainingPlan:
     eps: float = 1e-15
     milestones: Milestones = field(default_factory=Milestones)
     regularization: Regularization = field(default_factory=Regularization)
+    material: MaterialPrior = field(default_factory=MaterialPrior)
     checkpoint_every: int = 100
     "Steps between checkpoints, and between the points to which the run returns after NaN."
     preview_every: int = 25
