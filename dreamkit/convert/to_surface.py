@@ -47,11 +47,15 @@ class ToSurface(AbstractConverter):
         teacher.eval()
         shape = student.shape
         assert isinstance(shape, GridSurface)
-        mesh = bare_surface(teacher.shape, self.level or min(max(math.log(2) / shape.cell, 5.0), 50.0))
-        shape.assign(signed_distance(mesh, shape.corners))
+        shape.assign(self.distances(teacher, shape))
         yield from self._paint(teacher, student, generator)
         yield from self.fit.run(teacher, student, generator)
         return compare(teacher, student, seconds=time.perf_counter() - start)
+
+    def distances(self, teacher: Scene, student: GridSurface) -> Float[Tensor, " vertices"]:
+        """Signed distances of the student's corners from the teacher's surface, negative inside."""
+        mesh = bare_surface(teacher.shape, self.level or min(max(math.log(2) / student.cell, 5.0), 50.0))
+        return signed_distance(mesh, student.corners)
 
     def _paint(self, teacher: Scene, student: Scene, generator: torch.Generator) -> Iterator[Step]:
         """Regress base colours on random points of the student's surface."""
