@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_ops_splat import cloud, images, views
 
-from dreamkit.ops import _gsplat, _library
+from dreamkit.ops import _library
 from dreamkit.ops.splat import splat, splat_reference
 
 
@@ -24,12 +24,8 @@ def test_the_gpu_equals_the_reference_with_all_gradients(backend, device, genera
         monkeypatch.setenv("DREAMKIT_BACKEND", "native")
         if not _library.kernels().with_cuda():
             pytest.skip("the kernels were built without CUDA")
-    elif not _gsplat.serves(single[0]):
+    elif _library.library("splat", single[0]) is None:
         pytest.skip("gsplat is not installed: pip install 'dreamkit[cuda]'")
     ours = everything(splat, single, cameras)
     for actual, expected in zip(ours, everything(splat_reference, exact, views(height=40, width=56)), strict=True):
         assert (actual.cpu() - expected).abs().max() <= 1e-3 * expected.detach().abs().max().clamp_min(1)
-
-
-def test_gsplat_is_not_asked_on_the_processor(generator):
-    assert not _gsplat.serves(cloud(generator, dtype=torch.float32)[0])

@@ -60,7 +60,7 @@ class ToGaussians(AbstractConverter):
 @torch.no_grad()
 def seen_points(scene: Scene, count: int, generator: torch.Generator) -> Float[Tensor, "points 3"]:
     """At most `count` random points of the surface that views from all sides see; ValueError where there is nothing."""
-    cameras = _all_around(2.5 * scene.shape.radius)
+    cameras = all_around(2.5 * scene.shape.radius, SIZE, VIEWS)
     rays, rendering = cameras.rays(), scene.render(cameras)
     ends = (rays.origins + rendering.depth * rays.directions)[rendering.alpha.squeeze(-1) > SEEN]
     if len(ends) < 2:
@@ -71,9 +71,9 @@ def seen_points(scene: Scene, count: int, generator: torch.Generator) -> Float[T
     return ends[torch.randperm(len(ends), generator=generator)[:count]]
 
 
-def _all_around(distance: float) -> Cameras:
+def all_around(distance: float, size: int, views: int, fov: float = 40.0) -> Cameras:
     """Views on a spiral over the sphere, each at the middle of an equal share of its area."""
-    share = (torch.arange(VIEWS) + 0.5) / VIEWS
+    share = (torch.arange(views) + 0.5) / views
     elevation = torch.rad2deg(torch.asin(1 - 2 * share)).clamp(-80, 80)
-    azimuth = torch.arange(VIEWS) * 137.508
-    return orbit(azimuth, elevation, distance, 40.0, SIZE, SIZE)
+    azimuth = torch.arange(views) * 137.508
+    return orbit(azimuth, elevation, distance, fov, size, size)

@@ -55,11 +55,15 @@ class ToSurface(AbstractConverter):
         teacher.eval()
         shape = student.shape
         assert isinstance(shape, GridSurface)
-        shape.assign(signed_distance(bare_surface(teacher, self.level), shape.corners))
+        shape.assign(self.distances(teacher, shape))
         if not inherit_texture(teacher, student):
             yield from self._paint(teacher, student, generator)
         yield from self.fit.run(teacher, student, generator)
         return compare(teacher, student, seconds=time.perf_counter() - start)
+
+    def distances(self, teacher: Scene, student: GridSurface) -> Float[Tensor, " vertices"]:
+        """Signed distances of the student's corners from the teacher's surface, negative inside."""
+        return signed_distance(bare_surface(teacher, self.level), student.corners)
 
     def _paint(self, teacher: Scene, student: Scene, generator: torch.Generator) -> Iterator[Step]:
         """Regress base colours on random points of the student's surface."""

@@ -1,11 +1,8 @@
-"""gsplat behind `splat`, on CUDA, where it can be imported; the contract is in splat.py.
+"""gsplat behind `splat`; the contract is in splat.py.
 
 gsplat holds alpha below 0.999 where we hold it below 0.99; everything else is the same formula.
 """
 
-import importlib
-import os
-from functools import cache
 from types import ModuleType
 
 import torch
@@ -16,13 +13,8 @@ from dreamkit.ops.splat_projection import LOW_PASS, camera_frames
 from dreamkit.ops.splat_tiles import TILE
 
 
-def serves(tensor: Tensor) -> bool:
-    """Whether gsplat draws this: float32 on CUDA, gsplat installed, and `DREAMKIT_BACKEND` not asking for another."""
-    wanted = os.environ.get("DREAMKIT_BACKEND", "") == ""
-    return wanted and tensor.is_cuda and tensor.dtype == torch.float32 and _load() is not None
-
-
 def splat(
+    gsplat: ModuleType,
     means: Tensor,
     scales: Tensor,
     rotations: Tensor,
@@ -33,8 +25,6 @@ def splat(
     near: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Accumulated values, alpha, centres and radii."""
-    gsplat = _load()
-    assert gsplat is not None
     rotation, translation, focal = camera_frames(cameras, means.dtype)
     world_to_camera = torch.eye(4, dtype=means.dtype, device=means.device).repeat(len(cameras), 1, 1)
     world_to_camera[:, :3, :3], world_to_camera[:, :3, 3] = rotation, translation
@@ -53,11 +43,3 @@ def splat(
     # Newer versions give a radius for each axis.
     radius = radii.amax(dim=-1) if radii.ndim == 3 else radii
     return accumulated, alpha, seen["means2d"], radius.to(means.dtype)
-
-
-@cache
-def _load() -> ModuleType | None:
-    try:
-        return importlib.import_module("gsplat")
-    except ImportError:
-        return None

@@ -1,6 +1,7 @@
-"""Which implementation an op uses: the compiled module where it is there and fits, else the torch reference.
+"""Which implementation an op uses: on CUDA the field's own library, else our compiled module, else the torch reference.
 
-The environment variable `DREAMKIT_BACKEND` (`native` or `reference`) overrules the choice.
+Each is taken where it is there and fits. The environment variable `DREAMKIT_BACKEND` (`native` or `reference`)
+overrules the choice.
 """
 
 import importlib
@@ -11,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,21 @@ OPS = ("hash_encode", "march", "composite", "rasterize", "interpolate", "antiali
 
 _UNORDERED = ("hash_encode", "rasterize", "interpolate", "antialias", "texture")
 "Ops whose CUDA gradient is added up with atomic operations."
+
+LIBRARIES = {
+    "hash_encode": "tinycudann",
+    "march": "nerfacc",
+    "composite": "nerfacc",
+    "rasterize": "nvdiffrast",
+    "interpolate": "nvdiffrast",
+    "antialias": "nvdiffrast",
+    "texture": "nvdiffrast",
+    "splat": "gsplat",
+}
+"What stands behind an op on CUDA where it can be imported; the adapters are `_nerfacc.py` and its like."
+
+_MODULES = {"nvdiffrast": "nvdiffrast.torch"}
+"Where a library's functions are not in its own name."
 
 _CHOICES = ("native", "reference")
 _REMEDY = (
@@ -36,7 +52,8 @@ class Backend:
     """What computes an op, and why: a line of `dreamkit doctor`."""
 
     op: str
-    backend: Literal["native", "reference"]
+    backend: str
+    "`native`, `reference`, or the name of a library."
     reason: str
 
 
@@ -47,10 +64,16 @@ def backends(device: torch.device | str = "cpu") -> list[Backend]:
 
 def backend_of(op: str, device: torch.device) -> Backend:
     """The backend of one op; raises `ValueError` for an unknown op or an unknown `DREAMKIT_BACKEND`."""
+    own = _own_backend(op, device)
+    if device.type == "cuda" and isinstance(_library_for(op), ModuleType):
+        return Backend(op, LIBRARIES[op], f"{LIBRARIES[op]} is installed; what it does not serve: {own.backend}")
+    return own
+
+
+def _own_backend(op: str, device: torch.device) -> Backend:
+    """The choice among our own implementations."""
     check_choice("op", op, OPS)
-    forced = os.environ.get("DREAMKIT_BACKEND", "")
-    if forced:
-        check_choice("DREAMKIT_BACKEND", forced, _CHOICES)
+    forced = _forced()
     if forced == "reference":
         return Backend(op, "reference", "DREAMKIT_BACKEND=reference")
     obstacle = _obstacle(op, device)
@@ -61,14 +84,53 @@ def backend_of(op: str, device: torch.device) -> Backend:
     return Backend(op, "reference", obstacle)
 
 
+def _forced() -> str:
+    forced = os.environ.get("DREAMKIT_BACKEND", "")
+    if forced:
+        check_choice("DREAMKIT_BACKEND", forced, _CHOICES)
+    return forced
+
+
 # torch.compile must not trace the search for a module; the answer is a constant of the process.
 @torch.compiler.assume_constant_result
 def runs_native(op: str, device: torch.device) -> bool:
     """Whether the op's native implementation is to be used; warns once when a missing build makes it slow."""
-    chosen = backend_of(op, device)
+    chosen = _own_backend(op, device)
     if chosen.backend == "reference" and "DREAMKIT_BACKEND" not in os.environ and isinstance(_load(), str):
         _warn_once()
     return chosen.backend == "native"
+
+
+def library(op: str, tensor: Tensor) -> ModuleType | None:
+    """The field's own library for an op on this tensor: float32 on CUDA, and installed; None where it is not for it."""
+    if not tensor.is_cuda or tensor.dtype != torch.float32:
+        return None
+    found = _library_for(op)
+    return found if isinstance(found, ModuleType) else None
+
+
+@torch.compiler.assume_constant_result
+def _library_for(op: str) -> ModuleType | str:
+    """The library's module, or why it is not used."""
+    if _forced():
+        return "DREAMKIT_BACKEND asks for another"
+    if torch.are_deterministic_algorithms_enabled():
+        return "deterministic algorithms are asked for, and its gradients add in no fixed order"
+    return _import_library(LIBRARIES[op])
+
+
+@cache
+def _import_library(name: str) -> ModuleType | str:
+    """The library's module, or the reason why it cannot be used. nerfacc and nvdiffrast may compile themselves here."""
+    try:
+        module = importlib.import_module(_MODULES.get(name, name))
+        # Without a compiler nerfacc can still be imported, and fails when it is called.
+        if name == "nerfacc" and importlib.import_module("nerfacc.cuda._backend")._C is None:
+            return "nerfacc is installed without its CUDA part"
+        return module
+    # tinycudann raises OSError where there is no GPU, a failed compilation RuntimeError.
+    except (ImportError, OSError, RuntimeError) as error:
+        return str(error)
 
 
 def kernels() -> ModuleType:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dreamkit.cameras import Cameras
 from dreamkit.mesh import edge_keys
-from dreamkit.ops import _antialias_native, _library
+from dreamkit.ops import _antialias_native, _library, _nvdiffrast
 from dreamkit.ops.rasterize import Fragments
 
 REACH = 1 / 16
@@ -44,6 +44,10 @@ def antialias(
     """
     projected = cameras.project(vertices)
     _validate(image, fragments, projected)
+    nvdiffrast = _library.library("antialias", image)
+    if nvdiffrast is not None and _nvdiffrast.sees_all(projected, faces, near):
+        seen = fragments.triangle, fragments.depth.detach()
+        return _nvdiffrast.antialias(nvdiffrast, image, projected, faces, *seen)
     opposite = opposite_vertices(faces) if opposite is None else opposite
     if not _library.runs_native("antialias", image.device):
         return _reference(image, fragments, projected, faces, opposite, near)

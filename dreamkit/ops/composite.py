@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dreamkit.ops import _library
+from dreamkit.ops import _library, _nerfacc
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,9 @@ def composite(
     or a constant asks for a gradient.
     """
     _validate(density, length, values, offsets, distance)
+    nerfacc = _library.library("composite", density)
+    if nerfacc is not None and len(density):
+        return Composited(*_nerfacc.composite(nerfacc, density, length, values, offsets, distance, stop))
     if not _library.runs_native("composite", density.device):
         return composite_reference(density, length, values, offsets, distance, stop)
     weights, _, accumulated, alpha, depth = _composite(density, length, values, offsets, distance, stop)

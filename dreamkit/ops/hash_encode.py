@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dreamkit.ops import _hash_encode_native, _library
+from dreamkit.ops import _hash_encode_native, _library, _tinycudann
 from dreamkit.ops.hash_levels import HashLevels
 
 _CORNERS = tuple((corner & 1, corner >> 1 & 1, corner >> 2) for corner in range(8))
@@ -71,6 +71,9 @@ def hash_encode(
     """
     active = levels.levels if active_levels is None else active_levels
     _validate(points, table, levels, active)
+    tinycudann = _library.library("hash_encode", points)
+    if tinycudann is not None and len(points) and _tinycudann.fits(tinycudann, table, levels, active):
+        return _tinycudann.encode(tinycudann, points, table, levels, active)
     if not _library.runs_native("hash_encode", points.device):
         return hash_encode_reference(points, table, levels, active)
     return _hash_encode_native.encode(points, table, None, *_hash_encode_native.pack(levels, active))

@@ -1,12 +1,13 @@
 """Fixed-step ray marching through an occupancy grid: where along each ray the field is worth asking."""
 
 from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dreamkit.ops import _library
+from dreamkit.ops import _library, _nerfacc
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def march(
     quadrature. No jitter means 0.5, the middle. `occupancy[x, y, z]` is the cell that holds
     `-radius + (index + [0, 1)) 2 radius / grid`. Source: nerfacc's occupancy marching (arXiv 2305.04966; card 5.5).
 
-    Not differentiable, deterministic, and equal to the reference to the bit. Directions should have unit length, else
+    Not differentiable, deterministic, and equal to the reference to the bit; nerfacc, where it is used on CUDA, decides
+    differently about samples on the border of a cell. Directions should have unit length, else
     distances are in units of theirs. A ray with NaN gets no samples. Raises `ValueError` where shapes, types or limits
     do not fit.
     """
@@ -99,10 +101,31 @@ def march(
             "step > 0 and 0 <= near <= far"
         )
     origins, directions = origins.detach().contiguous(), directions.detach().contiguous()
+    nerfacc = _library.library("march", origins)
+    if nerfacc is not None and len(origins):
+        return _by_nerfacc(nerfacc, origins, directions, occupancy, radius, near, far, step, jitter)
     if not _library.runs_native("march", origins.device):
         return march_reference(origins, directions, occupancy, radius, near, far, step, jitter)
     jitter = None if jitter is None else jitter.detach().contiguous()
     ray, distance, offsets = _march(origins, directions, occupancy.contiguous(), jitter, radius, near, far, step)
+    return PackedSamples(ray, distance, torch.full_like(distance, step), offsets)
+
+
+def _by_nerfacc(
+    nerfacc: ModuleType,
+    origins: Tensor,
+    directions: Tensor,
+    occupancy: Tensor,
+    radius: float,
+    near: float,
+    far: float,
+    step: float,
+    jitter: Tensor | None,
+) -> PackedSamples:
+    start, end = _clip(origins, directions, radius, near, far)
+    share = torch.full_like(start, 0.5) if jitter is None else jitter
+    place = origins, directions, occupancy, start, end, share
+    ray, distance, offsets = _nerfacc.march(nerfacc, *place, radius, step)
     return PackedSamples(ray, distance, torch.full_like(distance, step), offsets)
 
 

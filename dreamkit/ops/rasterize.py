@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dreamkit.cameras import Cameras
-from dreamkit.ops import _library, _rasterize_native, _rasterize_reference
+from dreamkit.ops import _library, _nvdiffrast, _rasterize_native, _rasterize_reference
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,10 @@ def interpolate(
     where an index does not fit.
     """
     _check_indices("interpolate", faces, len(attribute))
+    nvdiffrast = _library.library("interpolate", attribute)
+    if nvdiffrast is not None and 0 < len(faces) < _nvdiffrast.MOST_FACES:
+        weights = fragments.barycentric.to(attribute.dtype)
+        return _nvdiffrast.interpolate(nvdiffrast, attribute, faces, fragments.triangle, weights)
     native = attribute.dtype in (torch.float32, torch.float64) and faces.dtype == torch.int64
     if not native or not _library.runs_native("interpolate", attribute.device):
         return interpolate_reference(attribute, faces, fragments)
@@ -133,6 +137,10 @@ def _rasterize_projected(
     cull: bool,
 ) -> Fragments:
     _validate(projected, faces)
+    nvdiffrast = _library.library("rasterize", projected)
+    if nvdiffrast is not None and not cull and _nvdiffrast.sees_all(projected, faces, near):
+        barycentric, depth, triangle = _nvdiffrast.rasterize(nvdiffrast, projected, faces, size)
+        return Fragments(triangle, barycentric, depth)
     if not _library.runs_native("rasterize", projected.device):
         return _reference(projected, faces, size, near, cull)
     height, width = size

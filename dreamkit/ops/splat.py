@@ -53,8 +53,9 @@ def splat(
     """
     _validate(means, scales, rotations, opacities, values, cameras)
     arguments = (means, scales, rotations, opacities, values, cameras, antialiased, near)
-    if _gsplat.serves(means):
-        return Splatted(*_gsplat.splat(*arguments))
+    gsplat = _library.library("splat", means)
+    if gsplat is not None:
+        return Splatted(*_gsplat.splat(gsplat, *arguments))
     if _library.runs_native("splat", means.device):
         return Splatted(*_splat_native.splat(*arguments))
     return splat_reference(*arguments)

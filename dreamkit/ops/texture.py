@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamkit.cameras import Cameras
-from dreamkit.ops import _library, _texture_native
+from dreamkit.ops import _library, _nvdiffrast, _texture_native
 from dreamkit.ops.rasterize import Fragments, interpolate_slope
 
 
@@ -25,6 +25,9 @@ def sample_texture(
     """
     _validate(texture, uv, level)
     mips = [texture] if level is None else mip_maps(texture)
+    nvdiffrast = _library.library("texture", texture)
+    if nvdiffrast is not None and (level is None or _nvdiffrast.halves(texture)):
+        return _nvdiffrast.texture(nvdiffrast, mips, uv, level)
     texels = torch.cat([mip.reshape(-1, texture.shape[-1]) for mip in mips])
     table = _level_table(mips)
     flat = uv.reshape(-1, 2), None if level is None else level.reshape(-1)
