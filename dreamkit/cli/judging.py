@@ -6,18 +6,31 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from dreamkit.cli.application import app, console, explained, show
+from dreamkit.cli.application import Device, app, console, explained, show
 
 
 @app.command()
 def evaluate(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of finished toy-world runs.")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+    clip: Annotated[Path | None, typer.Option(help="Local folder of a CLIP model: its score and R-precision.")] = None,
+    reward: Annotated[Path | None, typer.Option(help="Local folder: PickScore, or BLIP and a reward head.")] = None,
+    among: Annotated[Path | None, typer.Option(help="Prompt file for R-precision; else the runs' prompts.")] = None,
+    device: Device = "auto",
 ) -> None:
-    """Judge finished assets: recognition, Janus rate, saturation, distance to the truth."""
-    from dreamkit.report import assess_runs
+    """Judge finished assets: recognition, Janus rate, saturation, distance to the truth.
+
+    That judge knows the toy world only. With --clip or --reward, models of your own score any asset instead.
+    """
+    from dreamkit.device import choose_device
+    from dreamkit.report import assess_runs, score_runs
 
     with explained():
-        Console().print(assess_runs(folders))
+        if clip is None and reward is None:
+            if among is not None:
+                raise ValueError("--among is for R-precision; give a CLIP model as well: --clip FOLDER")
+            Console().print(assess_runs(folders))
+        else:
+            Console().print(score_runs(folders, clip, reward, among, choose_device(device)))
 
 
 @app.command()

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dreamkit.export.check_file import DamagedFile, check_file
-from dreamkit.export.load import load_mesh
+from dreamkit.export.load import check_positions, load_mesh
 from dreamkit.mesh import Mesh
 from dreamkit.vectors import middle_and_reach
 
@@ -111,6 +111,7 @@ def _read(path: Path, read: Callable[[Path], _Content]) -> _Content:
 def _points(path: Path) -> tuple[Float[Tensor, "points 3"], Float[Tensor, "points 3"] | None]:
     loaded = trimesh.load(path, process=False)
     points = torch.from_numpy(np.array(getattr(loaded, "vertices", np.zeros((0, 3))), dtype=np.float32))
+    check_positions(tuple(points.shape))
     colors = getattr(loaded, "colors", None)
     if colors is None or len(colors) != len(points):
         return points, None
