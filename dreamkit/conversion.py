@@ -8,7 +8,7 @@ import torch
 
 from dreamkit.construct import RecipeError, read_spec, unknown
 from dreamkit.convert.base import AbstractConverter
-from dreamkit.convert.plan import kind, kinds
+from dreamkit.convert.plan import find_route, kind, kinds
 from dreamkit.convert.run import Converted, convert
 from dreamkit.convert.students import renderer_spec
 from dreamkit.export.asset import ExportReport, export_asset
@@ -35,13 +35,7 @@ def convert_run(
     (`edit.run`) read it as any run. One process at a time works in `out`. Raises RecipeError, ValueError for unknown
     kinds, NoRoute, FolderInUse, FolderBusy, FileNotFoundError and DamagedCheckpoint.
     """
-    table = apply_settings({}, settings)
-    for section in table:
-        if section not in SECTIONS:
-            raise RecipeError(f"--set {section}: {unknown(repr(section), SECTIONS)}")
-    converter = _converter(by, table)
-    options = _shape_options(to, table)
-    source = load_recipe(str(folder / "recipe.toml"), _export_settings(settings))
+    source, converter, options = check_conversion(folder, to, by, settings)
     teacher = load_scene(source, folder)
     with exclusive(out):
         if (out / "recipe.toml").exists():
@@ -56,6 +50,23 @@ def convert_run(
         report: ExportReport = yield from logged(export_asset(done.scene, out, recipe.export), log)
         log.enter("done")
         write_metrics(out, _metrics(recipe, folder, done, report, log))
+
+
+def check_conversion(
+    folder: Path, to: str, by: str | None = None, settings: Sequence[str] = ()
+) -> tuple[Recipe, AbstractConverter | None, dict[str, object]]:
+    """What `convert_run` is asked for: the run's recipe, the converter, and the new shape's options; computes nothing.
+
+    Raises RecipeError, ValueError for unknown kinds, NoRoute and FileNotFoundError.
+    """
+    table = apply_settings({}, settings)
+    for section in table:
+        if section not in SECTIONS:
+            raise RecipeError(f"--set {section}: {unknown(repr(section), SECTIONS)}")
+    converter, options = _converter(by, table), _shape_options(to, table)
+    source = load_recipe(str(folder / "recipe.toml"), _export_settings(settings))
+    find_route(source.shape.cls, kind(to), None if converter is None else type(converter))
+    return source, converter, options
 
 
 def _converter(by: str | None, table: Table) -> AbstractConverter | None:

@@ -6,15 +6,20 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import torch
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from dreamkit.batch.prompt_file import read_prompts
 from dreamkit.batch.run import Report, summary
 from dreamkit.evaluate.asset import Assessment, assess
+from dreamkit.evaluate.clip import Clip
 from dreamkit.evaluate.judge import load_judge
+from dreamkit.evaluate.reward import load_reward
+from dreamkit.evaluate.scores import Scores, asset_views, score_asset
 from dreamkit.generate import write_metrics
 from dreamkit.guidance.wrapper import nested
 from dreamkit.ops import _library
@@ -29,8 +34,10 @@ _PACKAGES = {
     "gsplat": "faster splatting on CUDA: pip install 'dreamkit[cuda]'",
     "nerfacc": "faster marching on CUDA: pip install 'dreamkit[cuda]'",
     "ray": "batches on a cluster: pip install 'dreamkit[cluster]'",
+    "viser": "dreamkit view: pip install 'dreamkit[view]'",
 }  # fmt: skip
 _COLUMNS = ("kind", "color", "janus", "saturation", "true_saturation", "volume_iou", "chamfer")
+_SCORES = ("clip_score", "r_precision", "reward", "best_reward")
 
 
 def recipe_table() -> Table:
@@ -72,10 +79,33 @@ def assess_runs(folders: Sequence[Path]) -> Table:
         found.append(assess(folder / "asset.glb", parse(prompt), judge))
         write_metrics(folder, {**found[-1].entries()})
         table.add_row(folder.name, prompt, *[_number(getattr(found[-1], name)) for name in _COLUMNS])
-    if len(found) > 1:
-        values = [[v for a in found if (v := getattr(a, name)) is not None] for name in _COLUMNS]
-        table.add_section()
-        table.add_row("mean", f"{len(found)} runs", *[_number(mean(column) if column else None) for column in values])
+    _add_mean(table, found, _COLUMNS)
+    return table
+
+
+def score_runs(
+    folders: Sequence[Path],
+    clip: Path | None = None,
+    reward: Path | None = None,
+    among: Path | None = None,
+    device: str = "cpu",
+) -> Table:
+    """Score every run by the models in local folders, write its `metrics.json`, and list all with their mean.
+
+    R-precision is over the prompts of the file `among`, or else over those of all the runs. Raises FileNotFoundError
+    for a folder without an asset, ValueError for folders without a model.
+    """
+    prompts = [load_recipe(str(folder / "recipe.toml")).prompt.text for folder in folders]
+    others = prompts if among is None else [line.prompt for line in read_prompts(among) if not line.error]
+    eye = None if clip is None else Clip(clip, device)
+    taste = None if reward is None else load_reward(reward, device)
+    table = Table("run", "prompt", *(name.replace("_", " ") for name in _SCORES), title="scores, over eight views")
+    found: list[Scores] = []
+    for folder, prompt in zip(folders, prompts, strict=True):
+        found.append(score_asset(asset_views(folder / "asset.glb"), prompt, others, eye, taste))
+        write_metrics(folder, {**found[-1].entries()})
+        table.add_row(folder.name, Text(prompt), *[_number(getattr(found[-1], name)) for name in _SCORES])
+    _add_mean(table, found, _SCORES)
     return table
 
 
@@ -99,6 +129,15 @@ def bibtex(recipe: Recipe) -> str:
     papers |= {type(part).__name__: type(part).paper for part in words if hasattr(type(part), "paper")}
     known = json.loads((Path(__file__).parent / "papers.json").read_text(encoding="utf-8"))
     return "\n\n".join(_entry(number, known.get(number)) for number in dict.fromkeys(papers.values()))
+
+
+def _add_mean(table: Table, found: Sequence[Any], columns: Sequence[str]) -> None:
+    """A last row for several runs; runs to which a column does not apply are left out of its mean."""
+    if len(found) < 2:
+        return
+    values = [[v for one in found if (v := getattr(one, name)) is not None] for name in columns]
+    table.add_section()
+    table.add_row("mean", f"{len(found)} runs", *[_number(mean(column) if column else None) for column in values])
 
 
 def _chain(shaping: AbstractShaping) -> list[AbstractShaping]:

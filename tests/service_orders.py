@@ -30,6 +30,12 @@ SMALL = (
 )
 "The dense blob keeps its surface without training."
 
+CONVERSION = (
+    "shape.resolutions=[12]", "converter.steps=2", "converter.rays=32", "converter.size=8", "converter.judged=8",
+    "export.grid=16", "export.faces=100", "export.frames=0", "export.size=16", "export.texture=32", "export.refine=0",
+)  # fmt: skip
+"A second's worth of PVD to a voxel grid."
+
 
 def tiny_prior(folder: Path) -> str:
     """A model that knows bears and mugs, in red and blue."""

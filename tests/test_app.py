@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from service_orders import SMALL, tiny_prior, wait, wait_for_step
+from service_orders import CONVERSION, SMALL, tiny_prior, wait, wait_for_step
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'dreamkit[app]'")
 playwright = pytest.importorskip("playwright.sync_api", reason="driving a browser needs: pip install playwright")
@@ -183,6 +183,40 @@ def test_edit_a_finished_run(site: Site, finished: str) -> None:
     page.click("#edit")
     page.wait_for_selector("[data-state=done]")
     assert f"{finished}" in (site.runs.folder / name_of(page) / "recipe.toml").read_text()
+
+
+def test_convert_a_finished_run_and_see_what_was_kept(site: Site, finished: str) -> None:
+    page = site.visit()
+    page.get_by_role("tab", name="Convert").click()
+    choose(page, "#converted", finished)
+    page.click("#kind input")
+    page.get_by_role("option", name="Voxel grid").click()
+    page.wait_for_function("document.querySelector('#way').textContent.includes('Hash grid → Voxel grid')")
+    advance(page, "#convert-advanced", "\n".join(CONVERSION))
+    page.click("#by input")
+    page.get_by_role("option", name="pvd", exact=True).click()
+    page.click("#convert")
+    page.wait_for_url(re.compile(r"\?run=.*voxel-field"))
+    page.wait_for_selector("[data-state=done]")
+    page.wait_for_selector("#model canvas")
+    assert page.text_content(".dk-live h2") == "a red mug as voxel field"
+    assert "hash field → voxel field" in page.text_content(".dk-kept")
+    assert page.locator(".dk-views i").count() == 10
+    with page.expect_download() as download:
+        page.click("#file-glb")
+    name = name_of(page)
+    assert Path(download.value.path()).read_bytes() == (site.runs.folder / name / "asset.glb").read_bytes()
+
+
+def test_a_conversion_of_nothing_and_of_a_bad_size_is_told(site: Site, finished: str) -> None:
+    page = site.visit()
+    page.get_by_role("tab", name="Convert").click()
+    page.click("#convert")
+    assert "choose the run to convert" in page.text_content(".dk-error")
+    choose(page, "#converted", finished)
+    advance(page, "#convert-advanced", "shape.count=100000000")
+    page.click("#convert")
+    page.wait_for_function("document.querySelector('.dk-error').textContent.includes('at most 1,000,000')")
 
 
 def test_export_again(site: Site, finished: str) -> None:

@@ -16,8 +16,8 @@ DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "huggingface_hub": 
 "Import names that differ from what pip installs; diffusers cannot work without the hub's client."
 
 
-EXTRAS = {"batch/cluster.py": "cluster", "evaluate/comparison.py": "docs"}
-"Files that need an extra, and say so when it is missing."
+EXTRAS = {"batch/cluster.py": "cluster", "evaluate/comparison.py": "docs", "page": "app", "view": "view"}
+"Files and folders that need an extra, and say so when it is missing."
 
 
 def declared(extra: str | None = None) -> set[str]:
@@ -41,5 +41,6 @@ def third_party(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_are_declared(path: Path) -> None:
     missing = {DISTRIBUTIONS.get(name, name).replace("_", "-") for name in third_party(path)}
-    missing -= declared(EXTRAS.get(path.relative_to(ROOT / "dreamkit").as_posix()))
+    place = path.relative_to(ROOT / "dreamkit")
+    missing -= declared(EXTRAS.get(place.as_posix()) or EXTRAS.get(place.parts[0]))
     assert not missing, f"pyproject.toml does not require {sorted(missing)}"

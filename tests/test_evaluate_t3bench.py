@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import trimesh
+from tiny_models import save_tiny_clip
 
 from dreamkit.evaluate.clip import Clip, clip_score, r_precision
 from dreamkit.evaluate.t3bench import FOVS, RADIUS, icosphere, regional_quality, t3bench_cameras, t3bench_views
@@ -58,21 +59,7 @@ def test_r_precision_and_score_in_closed_form() -> None:
 
 @pytest.fixture
 def tiny_clip(tmp_path: Path) -> Path:
-    from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
-
-    from dreamkit.priors.locate import locate
-
-    words = CLIPTokenizer.from_pretrained(locate("toybox") / "tokenizer")
-    text = {"vocab_size": len(words), "bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id,
-            "pad_token_id": words.pad_token_id, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
-            "num_attention_heads": 2, "max_position_embeddings": 77, "projection_dim": 4}  # fmt: skip
-    vision = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
-              "image_size": 16, "patch_size": 8, "projection_dim": 4}  # fmt: skip
-    torch.manual_seed(0)
-    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=4)).save_pretrained(tmp_path / "clip")
-    for file in (locate("toybox") / "tokenizer").iterdir():
-        (tmp_path / "clip" / file.name).write_bytes(file.read_bytes())
-    return tmp_path / "clip"
+    return save_tiny_clip(tmp_path / "clip")
 
 
 def test_clip_reads_a_local_folder_and_tells_texts_and_images_apart(tiny_clip: Path) -> None:

@@ -124,6 +124,19 @@ def test_positions_that_are_no_numbers_and_faces_without_vertices_are_refused(tm
         import_mesh(tmp_path / "far.obj")
 
 
+def test_positions_of_two_numbers_and_documents_that_are_none_are_refused(tmp_path: Path) -> None:
+    """Found by fuzzing: an accessor of VEC2, and entries that are no objects."""
+    path = tmp_path / "flat.glb"
+    write_glb(box(), path, "box")
+    path.write_bytes(path.read_bytes().replace(b'"VEC3"', b'"VEC2"'))
+    with pytest.raises(DamagedFile, match="not N by 3"):
+        import_mesh(path)
+    for document in ({"images": [3]}, {"asset": {}, "buffers": [{"uri": 7}]}, [1], {"accessors": {"a": 1}}):
+        path.write_bytes(glb(document))
+        with pytest.raises(DamagedFile, match=r"flat\.glb"):
+            import_mesh(path)
+
+
 def test_noise_is_refused_whatever_it_calls_itself(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 256, 999, dtype=np.uint8).tobytes()
     for ending in ("glb", "gltf", "ply", "stl", "obj", "off"):

@@ -17,7 +17,7 @@ FLOORS = (
     {"guidance", "convert"},
     {"training", "export", "toybox", "evaluate"},
     {"recipe_file", "recipe", "coarse", "generate", "conversion", "batch", "service"},
-    {"report", "progress", "cli", "__main__"},
+    {"report", "progress", "page", "view", "cli", "__main__"},
 )
 "Rooms from the ground up; a room imports from its own floor and those below."
 

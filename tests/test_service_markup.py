@@ -132,3 +132,17 @@ def test_an_empty_gallery_says_what_it_is_for() -> None:
 def test_a_tile_for_every_picture() -> None:
     html = markup.live(run(pictures=(Picture("render", b"1"), Picture("opacity", b"2"))))
     assert [attributes["alt"] for tag, attributes in Tags(html).seen if tag == "img"] == ["render", "opacity"]
+
+
+def test_a_conversion_shows_what_it_kept_and_other_runs_nothing() -> None:
+    told = {
+        "route": ["hash_field", HOSTILE], "convert_psnr": [30.0, None, 15.0], "convert_psnr_median": 30.04,
+        "convert_opacity_error": 0.0123, "convert_depth_error": None, "mesh_psnr_median": 27.5,
+    }  # fmt: skip
+    shown = markup.kept(told)
+    assert "hash field → &lt;script&gt;" in shown
+    for words in ("30.0 dB", "0.012", "–", "27.5 dB", "height:33%", "height:100%"):
+        assert words in shown
+    assert shown in markup.live(run(state=State.DONE), told)
+    assert markup.kept({"prompt": "a mug"}) == ""
+    assert markup.kept({"convert_psnr": "x", "route": 3}) == ""

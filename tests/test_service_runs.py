@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from service_orders import small, tiny_prior, wait, wait_for_step
+from service_orders import CONVERSION, small, tiny_prior, wait, wait_for_step
 
 from dreamkit.service.order import Order
-from dreamkit.service.past import UnknownRun, downloads
+from dreamkit.service.past import UnknownRun, downloads, metrics
 from dreamkit.service.run import State
 from dreamkit.service.runs import Runs, TooBusy
 
@@ -116,6 +116,43 @@ def test_export_again_with_fewer_faces(runs: Runs, prior: str) -> None:
     assert json.loads((runs.folder / name / "metrics.json").read_text())["faces"] <= 100 < before
 
 
+def test_a_conversion_is_a_run_of_its_own_that_says_what_it_kept(runs: Runs, finished: str) -> None:
+    name = runs.convert(finished, "voxel", CONVERSION, by="pvd")
+    assert name == f"{finished}-voxel-field"
+    assert runs.snapshot(name).title == "a red mug as voxel field"
+    assert wait(runs, name).state is State.DONE, runs.snapshot(name).error
+    told = metrics(runs.folder / name)
+    assert told["route"] == ["hash_field", "voxel_field"]
+    assert len(told["convert_psnr"]) == 10
+    assert {past.name: past.title for past in runs.history()}[name] == "a red mug as voxel field"
+    again = runs.convert(finished, "voxel", CONVERSION, by="pvd")
+    assert again == f"{finished}-voxel-field-2"
+    runs.stop(again)
+    wait(runs, again)
+    assert runs.resume(again) == again
+    assert wait(runs, again).state is State.DONE, runs.snapshot(again).error
+    assert digest(runs.folder / again / "asset.glb") == digest(runs.folder / name / "asset.glb")
+
+
+@pytest.mark.parametrize(
+    ("to", "setting", "words"),
+    [("voxl", "", "did you mean 'voxel_field'"), ("voxel", "shape.resolutions=[4000]", "at most 256"),
+     ("tet_mesh", "shape.resolution=300", "at most 128"), ("vm", "shape.resolution=300", ""),
+     ("voxel", "training.steps=3", "shape, converter, export"), ("voxel", "shape.resolutions=[3", "resolutions"),
+     ("voxel", "shape.type=/etc", "no paths"), ("voxel", "converter.steps=3", "--by"), ("", "", "unknown kind")],
+)  # fmt: skip
+def test_a_bad_conversion_is_refused_before_it_waits(runs: Runs, finished: str, to: str, setting: str, words: str):
+    before = set(runs.folder.iterdir())
+    if not words:
+        name = runs.convert(finished, to, [setting])
+        runs.stop(name)
+        wait(runs, name)
+        return
+    with pytest.raises(ValueError, match=words):
+        runs.convert(finished, to, [setting] if setting else [])
+    assert set(runs.folder.iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [("training.steps=3", "only export settings"), ("export.grid=100000", "at most 512"), ("export.fases=3", "faces")],
@@ -143,7 +180,8 @@ def test_an_unfinished_run_can_be_neither_edited_nor_exported(runs: Runs, prior:
 )
 def test_names_lead_nowhere_else(runs: Runs, finished: str, name: str) -> None:
     (runs.folder / ".hidden").mkdir(exist_ok=True)
-    for attempt in (runs.snapshot, runs.stop, runs.resume, lambda given: runs.export(given, [])):
+    for attempt in (runs.snapshot, runs.stop, runs.resume, lambda given: runs.export(given, []),
+                    lambda given: runs.convert(given, "voxel")):  # fmt: skip
         with pytest.raises(UnknownRun):
             attempt(name)
 

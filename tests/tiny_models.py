@@ -94,3 +94,48 @@ def clip_text(projected: bool = False):
         eos_token_id=len(tokens) - 1,
     )
     return tokenizer, (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
+
+
+def save_tiny_clip(folder: Path) -> Path:
+    """A random CLIP of width 8 with the toybox prior's tokenizer."""
+    from transformers import CLIPConfig, CLIPModel
+
+    words = _save_toybox_tokenizer(folder)
+    text = {"vocab_size": len(words), "bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id,
+            "pad_token_id": words.pad_token_id, "max_position_embeddings": 77, "projection_dim": 4}  # fmt: skip
+    vision = {"image_size": 16, "patch_size": 8, "projection_dim": 4} | _NARROW
+    torch.manual_seed(0)
+    CLIPModel(CLIPConfig(text_config=text | _NARROW, vision_config=vision, projection_dim=4)).save_pretrained(folder)
+    return folder
+
+
+def save_tiny_reward(folder: Path, width: int = 8) -> Path:
+    """A random BLIP of width 8 with a head of two layers that reads `width` features."""
+    from safetensors.torch import save_file
+    from transformers import BlipConfig, BlipForImageTextRetrieval
+
+    words = _save_toybox_tokenizer(folder)
+    text = {"vocab_size": len(words), "bos_token_id": words.bos_token_id, "pad_token_id": words.pad_token_id,
+            "encoder_hidden_size": 8, "max_position_embeddings": 40, "initializer_range": 0.5}  # fmt: skip
+    # BLIP's own range for vision is 1e-10, with which all pictures are the same.
+    vision = {"image_size": 16, "patch_size": 8, "initializer_range": 0.5} | _NARROW
+    torch.manual_seed(0)
+    config = BlipConfig(text_config=text | _NARROW, vision_config=vision, image_text_hidden_size=4)
+    BlipForImageTextRetrieval(config).save_pretrained(folder)
+    head = {"layers.0.weight": torch.randn(4, width), "layers.0.bias": torch.randn(4),
+            "layers.2.weight": torch.randn(1, 4), "layers.2.bias": torch.randn(1)}  # fmt: skip
+    save_file(head, folder / "reward.safetensors")
+    return folder
+
+
+_NARROW = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+def _save_toybox_tokenizer(folder: Path):
+    from transformers import CLIPTokenizer
+
+    from dreamkit.priors.locate import locate
+
+    words = CLIPTokenizer.from_pretrained(locate("toybox") / "tokenizer")
+    words.save_pretrained(folder)
+    return words

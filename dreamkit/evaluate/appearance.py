@@ -30,7 +30,7 @@ class Appearance:
     "Of the mesh against the scene, in dB; median over held-out views."
     saturation: float
     judged: dict[str, float]
-    "What `dreamkit evaluate` found, if it was run."
+    "What `dreamkit evaluate` found, if it was run: `judge_` of the toy world's judge, `score_` of other models."
     losses: tuple[tuple[int, float], ...]
     "(step, loss) of the log."
     views: Float[Tensor, "views height width 3"]
@@ -44,7 +44,8 @@ def appearance(folder: Path, size: int = 64) -> Appearance:
     told = json.loads(path.read_text(encoding="utf-8"))
     cameras = orbit([45.0 * i for i in range(8)], 15.0, height=size, width=size)
     seen = render_surface(load_mesh(folder / "asset.glb").fitted(), cameras)
-    judged = {name: value for name, value in told.items() if name.startswith("judge_") and value is not None}
+    named = {name: value for name, value in told.items() if name.startswith(("judge_", "score_"))}
+    judged = {name: value for name, value in named.items() if value is not None}
     return Appearance(
         folder, told["prompt"], told["seed"], told["steps"], sum(told["seconds"].values()), told["faces"],
         told["mesh_psnr_median"], saturation(seen.color, seen.alpha), judged, _losses(folder), seen.color,

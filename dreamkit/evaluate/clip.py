@@ -34,24 +34,33 @@ class Clip:
         self.model = model.to(torch.device(device)).requires_grad_(False).eval()  # pyright: ignore[reportArgumentType]
         self.device = torch.device(device)
 
+    @property
+    def sharpness(self) -> float:
+        """The learnt factor of the cosines, `exp(logit_scale)`."""
+        return float(self.model.logit_scale.exp())
+
     @torch.no_grad()
     def similarity(
         self, images: Float[Tensor, "images height width 3"], prompts: Sequence[str]
     ) -> Float[Tensor, "images prompts"]:
         """Cosine of the embeddings of display images and texts; images are resized to CLIP's size."""
         config: Any = self.model.config
-        size = config.vision_config.image_size
-        pixels = functional.interpolate(images.movedim(-1, 1), (size, size), mode="bicubic", antialias=True)
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (_MEAN, _STD))
         length = config.text_config.max_position_embeddings
         tokens = self.tokenizer(list(prompts), padding=True, truncation=True, max_length=length, return_tensors="pt")
         output = self.model(
             input_ids=tokens.input_ids.to(self.device), attention_mask=tokens.attention_mask.to(self.device),
-            pixel_values=((pixels.clamp(0, 1) - mean) / std).to(self.device),
+            pixel_values=clip_pixels(images, config.vision_config.image_size).to(self.device),
         )  # fmt: skip
         return (
             functional.normalize(output.image_embeds, dim=-1) @ functional.normalize(output.text_embeds, dim=-1).T
         ).cpu()
+
+
+def clip_pixels(images: Float[Tensor, "images height width 3"], size: int) -> Float[Tensor, "images 3 size size"]:
+    """Display images as CLIP and BLIP take them: resized (bicubic), and standardised by their training pictures."""
+    pixels = functional.interpolate(images.movedim(-1, 1), (size, size), mode="bicubic", antialias=True)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (_MEAN, _STD))
+    return (pixels.clamp(0, 1) - mean) / std
 
 
 def clip_score(similarity: Float[Tensor, "images prompts"], own: Sequence[int]) -> float:

@@ -21,6 +21,9 @@ _COLUMNS: dict[str, tuple[str, Callable[[Appearance], float | None]]] = {
     "kind": ("{:.2f}", lambda run: run.judged.get("judge_kind")),
     "colour": ("{:.2f}", lambda run: run.judged.get("judge_color")),
     "Janus": ("{:.2f}", lambda run: run.judged.get("judge_janus")),
+    "CLIP score": ("{:.1f}", lambda run: run.judged.get("score_clip_score")),
+    "R-precision": ("{:.2f}", lambda run: run.judged.get("score_r_precision")),
+    "reward": ("{:.2f}", lambda run: run.judged.get("score_reward")),
 }
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

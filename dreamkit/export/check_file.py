@@ -39,7 +39,9 @@ def check_file(path: Path) -> None:
     try:
         if check is not None:
             check(path)
-    except (struct.error, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, IndexError) as error:
+    except DamagedFile:
+        raise
+    except (struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise DamagedFile(f"{path.name} is damaged: its header cannot be read ({error})") from error
 
 

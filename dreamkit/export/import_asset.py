@@ -1,7 +1,9 @@
 """Bring a mesh or a point cloud in from a file: checked, without what cannot be drawn, and placed in the unit ball."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,9 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dreamkit.export.check_file import DamagedFile, check_file
-from dreamkit.export.load import load_mesh
+from dreamkit.export.load import check_positions, load_mesh
 from dreamkit.mesh import Mesh
 from dreamkit.vectors import middle_and_reach
+
+_Content = TypeVar("_Content")
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,7 @@ def import_mesh(path: Path, radius: float = 0.85) -> ImportedMesh:
     folder, or hold positions that are not finite; ValueError for unknown endings and files without triangles.
     """
     path = Path(path)
-    check_file(path)
-    try:
-        mesh = load_mesh(path)
-    except ValueError as error:
-        if path.name in str(error):
-            raise
-        raise DamagedFile(f"{path.name} is damaged: {error}") from error
-    except (KeyError, IndexError, TypeError, AttributeError, OSError, OverflowError) as error:
-        raise DamagedFile(f"{path.name} is damaged: {type(error).__name__}: {error}") from error
+    mesh = _read(path, load_mesh)
     if len(mesh.faces) and int(mesh.faces.max()) >= len(mesh.vertices):
         raise DamagedFile(
             f"{path.name} is damaged: a face names vertex {int(mesh.faces.max())} of {len(mesh.vertices)}"
@@ -86,21 +82,40 @@ def import_points(path: Path, radius: float = 0.85) -> PointCloud:
     Raises FileNotFoundError, DamagedFile as `import_mesh` does, and ValueError for files with fewer than four points.
     """
     path = Path(path)
-    check_file(path)
-    loaded = trimesh.load(path, process=False)
-    vertices = getattr(loaded, "vertices", np.zeros((0, 3)))
-    points = torch.from_numpy(np.array(vertices, dtype=np.float32))
+    points, color = _read(path, _points)
     if len(points) < 4:
         raise ValueError(f"{path.name} holds {len(points)} points; a cloud needs at least four")
     bad = int((~points.isfinite()).any(dim=-1).sum())
     if bad:
         raise DamagedFile(f"{path.name} is damaged: {bad} of its {len(points)} points are not finite numbers")
     placement = _placement(points, radius, path.name)
-    colors = getattr(loaded, "colors", None)
-    color = None
-    if colors is not None and len(colors) == len(points):
-        color = torch.from_numpy(np.array(colors, dtype=np.float32)[:, :3]) / 255
     return PointCloud((points - placement.middle) * placement.scale, color, placement)
+
+
+def _read(path: Path, read: Callable[[Path], _Content]) -> _Content:
+    """What a file holds; raises FileNotFoundError, ValueError and DamagedFile, all of which name the file."""
+    check_file(path)
+    try:
+        return read(path)
+    except ValueError as error:
+        if path.name in str(error):
+            raise
+        raise DamagedFile(f"{path.name} is damaged: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Parsers of libraries raise whatever they stumble over in a damaged file.
+        raise DamagedFile(f"{path.name} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _points(path: Path) -> tuple[Float[Tensor, "points 3"], Float[Tensor, "points 3"] | None]:
+    loaded = trimesh.load(path, process=False)
+    points = torch.from_numpy(np.array(getattr(loaded, "vertices", np.zeros((0, 3))), dtype=np.float32))
+    check_positions(tuple(points.shape))
+    colors = getattr(loaded, "colors", None)
+    if colors is None or len(colors) != len(points):
+        return points, None
+    return points, torch.from_numpy(np.array(colors, dtype=np.float32)[:, :3]) / 255
 
 
 def _place(mesh: Mesh, radius: float, name: str) -> tuple[Mesh, Placement]:

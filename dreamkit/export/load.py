@@ -46,6 +46,12 @@ def load_mesh(path: Path) -> Mesh:
     return _to_mesh(parts[0], _is_unlit(path, ending), path.parent, linear=ending in ("glb", "gltf"))
 
 
+def check_positions(shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless positions are of the form N by 3; a file may say that they have two numbers each."""
+    if len(shape) != 2 or shape[1] != 3:
+        raise ValueError(f"positions are of the form {tuple(shape)}, and not N by 3")
+
+
 def _parts(scene: trimesh.Scene) -> list[trimesh.Trimesh]:
     """The scene's meshes in world space. (`scene.dump` does this too, but loses vertex colours.)"""
     parts = []
@@ -59,6 +65,7 @@ def _parts(scene: trimesh.Scene) -> list[trimesh.Trimesh]:
 
 
 def _to_mesh(part: trimesh.Trimesh, unlit: bool, folder: Path, linear: bool) -> Mesh:
+    check_positions(part.vertices.shape)
     # Vertices are doubled along seams in the file; equal positions become one vertex again.
     vertices, inverse = np.unique(np.asarray(part.vertices, dtype=np.float32), axis=0, return_inverse=True)
     origin = torch.from_numpy(inverse.reshape(-1).astype(np.int64))

@@ -11,8 +11,15 @@ MOST = {
     "steps": 20_000, "views": 32, "sizes": 1024, "samples": 4096, "importance": 1024, "hidden": 1024,
     "levels": 32, "log2_table_size": 22, "grid": 512, "resolution": 512, "count": 1_000_000,
     "faces": 500_000, "texture": 4096, "frames": 240, "size": 1024, "refine": 200, "smoothing": 1000,
+    "resolutions": 256, "density_rank": 256, "feature_rank": 512, "frequencies": 32, "width": 512, "depth": 16,
+    "features": 64, "channels": 64, "most": 500_000, "supersample": 4, "base": 256, "rank": 128, "group": 16,
+    "updates": 16, "rays": 16_384, "points": 131_072, "ray_pool": 200, "pose_pool": 200, "poses": 1024, "targets": 64,
+    "judged": 256, "fine": 512, "coarse": 256, "window": 1024, "shine": 1024, "matt": 1024,
 }  # fmt: skip
 "Largest value of an option, by its name; any other number may be a million."
+
+MOST_OF_KIND = {"tet_mesh": {"resolution": 128}, "flexi_mesh": {"resolution": 128}}
+"The same for options that cost more with some shapes: a plane of 512 by 512 is small, a grid of 512^3 is not."
 
 _TEXTS = ("prompt.text", "prompt.negative", "edit.prompt", "about")
 "Options that are sentences: a slash in them is no path."
@@ -23,11 +30,13 @@ def check_table(table: Mapping[str, Any], priors: Sequence[str]) -> None:
 
     Raises RecipeError naming the option, its value and what is allowed.
     """
+    shape = table.get("shape")
+    most = MOST | MOST_OF_KIND.get(str(shape.get("type")) if isinstance(shape, Mapping) else "", {})
     for place, value in _leaves(table, ""):
         if isinstance(value, bool):
             continue
         if isinstance(value, int | float):
-            _check_number(place, value)
+            _check_number(place, value, most)
         elif place == "prior.model":
             if value not in priors:
                 raise RecipeError(f"{place}: this server offers {', '.join(priors)}; got {value!r}")
@@ -35,9 +44,9 @@ def check_table(table: Mapping[str, Any], priors: Sequence[str]) -> None:
             _check_text(place, value)
 
 
-def _check_number(place: str, value: float) -> None:
-    names = [name for name in place.split(".") if name in MOST]
-    most = MOST[names[-1]] if names else 1_000_000
+def _check_number(place: str, value: float, bounds: Mapping[str, int]) -> None:
+    names = [name for name in place.split(".") if name in bounds]
+    most = bounds[names[-1]] if names else 1_000_000
     if not math.isfinite(value) or abs(value) > most:
         raise RecipeError(f"{place}: at most {most:,} on this server; got {value:,}. Use the command line for more")
 

@@ -3,10 +3,11 @@
 import base64
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from dreamkit.service.past import PastRun
@@ -25,11 +26,14 @@ _WORDS = {
     State.WAITING: "Waiting", State.RUNNING: "Working", State.STOPPING: "Stopping after this step",
     State.STOPPED: "Stopped", State.FAILED: "This did not work", State.DONE: "Done",
 }  # fmt: skip
-_STAGES = {"optimise": "optimising", "export": "making the mesh", "load the prior": "loading the prior"}
+_STAGES = {
+    "optimise": "optimising", "export": "making the mesh", "load the prior": "loading the prior",
+    "convert": "converting",
+}  # fmt: skip
 
 
-def live(run: Snapshot) -> str:
-    """A run as it stands: title, what it is doing, progress, pictures, loss curve."""
+def live(run: Snapshot, metrics: Mapping[str, Any] | None = None) -> str:
+    """A run as it stands: title, what it is doing, progress, pictures, loss curve; what was kept by a conversion."""
     parts = [f'<section class="dk-live dk-{run.state}" data-run="{escape(run.name)}" data-state="{run.state}">']
     parts.append(f"<h2>{escape(run.title)}</h2>")
     parts.append(f'<div class="dk-status" role="status"><b>{_WORDS[run.state]}</b> {escape(_detail(run))}</div>')
@@ -41,6 +45,7 @@ def live(run: Snapshot) -> str:
         tiles = "".join(_tile(picture.name, picture.png) for picture in run.pictures)
         parts.append(f'<div class="dk-tiles">{tiles}</div>')
     parts.append(loss_curve(run.losses))
+    parts.append(kept(metrics or {}))
     return "".join([*parts, "</section>"])
 
 
@@ -69,12 +74,48 @@ def loss_curve(losses: Sequence[float], points: int = 160) -> str:
     )
 
 
+def kept(metrics: Mapping[str, Any]) -> str:
+    """What a conversion kept of the picture, out of its `metrics.json`; nothing for a run that is no conversion."""
+    views, route = metrics.get("convert_psnr"), metrics.get("route")
+    if not isinstance(views, list) or not isinstance(route, list):
+        return ""
+    way = " → ".join(str(step).replace("_", " ") for step in route)
+    numbers = [(label, _told(metrics.get(key), form)) for label, key, form in _KEPT]
+    rows = "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in numbers)
+    return (
+        f'<figure class="dk-kept"><figcaption><span>what was kept</span><span>{escape(way)}</span></figcaption>'
+        f"<dl>{rows}</dl>{_view_bars(views)}</figure>"
+    )
+
+
 def duration(seconds: float) -> str:
     """`8 s`, `3 min`, `2 h 5 min`: as exact as a person wants to know."""
     if seconds < 90:
         return f"{math.ceil(seconds)} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+_KEPT = (
+    ("median PSNR", "convert_psnr_median", "{:.1f} dB"),
+    ("opacity error", "convert_opacity_error", "{:.3f}"),
+    ("depth error", "convert_depth_error", "{:.3f}"),
+    ("mesh against scene", "mesh_psnr_median", "{:.1f} dB"),
+)
+
+
+def _told(value: Any, form: str) -> str:
+    return form.format(value) if isinstance(value, int | float) else "–"
+
+
+def _view_bars(views: Sequence[Any], full: float = 45.0) -> str:
+    """One bar for each held-out view: PSNR from 0 to `full` dB; a view that JSON cannot say lost nothing."""
+    bars = []
+    for number, value in enumerate(views, start=1):
+        share = min(max(float(value) / full, 0.0), 1.0) if isinstance(value, int | float) else 1.0
+        told = _told(value, "{:.1f} dB")
+        bars.append(f'<i style="height:{share:.0%}" title="view {number}: {told}"></i>')
+    return f'<div class="dk-views" role="img" aria-label="PSNR of {len(views)} views">{"".join(bars)}</div>'
 
 
 def _detail(run: Snapshot) -> str:
@@ -115,7 +156,7 @@ def _card(run: PastRun) -> str:
     except OSError:
         image = '<span class="dk-blank">no preview</span>'
     return (
-        f'<a class="dk-card" href="?run={quote(run.name)}">{image}<strong>{escape(run.prompt)}</strong>'
+        f'<a class="dk-card" href="?run={quote(run.name)}">{image}<strong>{escape(run.title)}</strong>'
         f"<small>{escape(run.method)} · seed {run.seed} · {run.steps} steps</small></a>"
     )
 

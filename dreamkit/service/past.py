@@ -1,10 +1,12 @@
 """Runs on the disk: what a folder of outputs holds, for the gallery."""
 
+import json
 import re
 import tomllib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dreamkit.export.atomic import atomic_path
 
@@ -28,6 +30,13 @@ class PastRun:
     steps: int
     is_done: bool
     "Whether it was exported; one that was stopped can go on."
+    kind: str = ""
+    "What it was converted to; empty for a run that was optimised."
+
+    @property
+    def title(self) -> str:
+        """What it is called: its prompt, and what became of that."""
+        return converted_title(self.prompt, self.kind) if self.kind else self.prompt
 
     @property
     def preview(self) -> Path:
@@ -49,9 +58,24 @@ def read_past(folder: Path) -> PastRun:
     done = (folder / "metrics.json").is_file() and (folder / "asset.glb").is_file()
     try:
         prompt, method, steps = table["prompt"]["text"], table["guidance"]["type"], table["training"]["steps"]
-        return PastRun(folder.name, folder, str(prompt), int(table["seed"]), str(method), int(steps), done)
+        kind = str(table["shape"]["type"]) if done and "converted_from" in metrics(folder) else ""
+        return PastRun(folder.name, folder, str(prompt), int(table["seed"]), str(method), int(steps), done, kind)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder}/recipe.toml is not a whole recipe: {error}") from error
+
+
+def metrics(folder: Path) -> dict[str, Any]:
+    """The numbers of a finished run; none where they cannot be read."""
+    try:
+        told = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def converted_title(prompt: str, kind: str) -> str:
+    """`a red mug as voxel field`."""
+    return f"{prompt} as {kind.replace('_', ' ')}"
 
 
 def list_past(folder: Path) -> list[PastRun]:
@@ -70,9 +94,10 @@ def list_past(folder: Path) -> list[PastRun]:
 def downloads(folder: Path) -> dict[str, Path]:
     """The files of a finished run that a visitor can take away; OBJ, material and texture go together in a zip.
 
-    Only clouds of Gaussians have a PLY.
+    Only clouds of Gaussians have a PLY, and a GLB of splats.
     """
-    names = {"glb": "asset.glb", "ply": "asset.ply", "video": "turntable.mp4", "recipe": "recipe.toml"}
+    names = {"glb": "asset.glb", "ply": "asset.ply", "splats": "asset-splats.glb", "video": "turntable.mp4",
+             "recipe": "recipe.toml"}  # fmt: skip
     files = {kind: folder / name for kind, name in names.items()}
     parts = [folder / f"asset.{ending}" for ending in ("obj", "mtl", "png")]
     if all(part.is_file() for part in parts):

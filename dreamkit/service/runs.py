@@ -8,17 +8,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dreamkit.construct import Spec
+from dreamkit.construct import Spec, type_name
+from dreamkit.conversion import check_conversion, convert_run
+from dreamkit.convert.plan import kind
 from dreamkit.export.atomic import write_atomically
 from dreamkit.generate import export_run, generate, settled
 from dreamkit.names import folder_name
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.recipe import Recipe, load_recipe
-from dreamkit.recipe_file import read_table
+from dreamkit.recipe_file import apply_settings, read_table
 from dreamkit.rendering import Step
 from dreamkit.service.limits import check_table
 from dreamkit.service.order import Order
-from dreamkit.service.past import PastRun, confined, list_past, read_past
+from dreamkit.service.past import PastRun, confined, converted_title, list_past, read_past
 from dreamkit.service.run import Run, Snapshot, State
 
 _REMEMBERED = 100
@@ -59,14 +61,23 @@ class Runs:
         recipe = settled(order.checked(self.priors, source))
         with self._changed:
             self._check_room()
-            folder = self._reserve(recipe)
+            folder = self._reserve(folder_name(recipe.prompt.text, recipe.seed))
             # From here on the run is on the disk: a server that dies loses no order.
             write_atomically(folder / "recipe.toml", recipe.text().encode())
             return self._add(Run(folder.name, recipe.prompt.text, lambda: self._generate(recipe, folder)))
 
     def resume(self, name: str) -> str:
-        """Go on with a run that was stopped, from its last checkpoint. Raises ValueError and OSError."""
-        past = read_past(confined(self.folder, name))
+        """Go on with a run that was stopped: an optimisation from its last checkpoint, other work from its beginning.
+
+        Raises ValueError and OSError.
+        """
+        folder = confined(self.folder, name)
+        with self._changed:
+            self._check_idle(name)
+            known = self._runs.get(name)
+            if known is not None:
+                return self._add(Run(name, known.title, known.work))
+        past = read_past(folder)
         recipe = load_recipe(str(past.folder / "recipe.toml"))
         with self._changed:
             self._check_idle(name)
@@ -83,7 +94,25 @@ class Runs:
         load_recipe(str(past.folder / "recipe.toml"), settings)
         with self._changed:
             self._check_idle(name)
-            return self._add(Run(name, past.prompt, lambda: export_run(past.folder, tuple(settings))))
+            return self._add(Run(name, past.title, lambda: export_run(past.folder, tuple(settings))))
+
+    def convert(self, name: str, to: str, settings: Sequence[str] = (), by: str | None = None) -> str:
+        """Carry a finished run's scene to another kind of shape, in a run of its own; returns that one's name.
+
+        `settings` are those of `dreamkit convert`. A conversion keeps nothing on the way: one that was stopped begins
+        again. Raises ValueError (RecipeError, NoRoute, UnknownRun, TooBusy) and OSError.
+        """
+        past = self._finished(name)
+        try:
+            check_table(apply_settings({"shape": {"type": type_name(kind(to))}}, settings), self.priors)
+        except RecursionError as error:
+            raise ValueError("a setting is nested too deeply to be read") from error
+        check_conversion(past.folder, to, by, settings)
+        with self._changed:
+            self._check_room()
+            folder = self._reserve(f"{name}-{type_name(kind(to)).replace('_', '-')}")
+            title = converted_title(past.title, type_name(kind(to)))
+            return self._add(Run(folder.name, title, lambda: self._convert(past.folder, to, folder, by, settings)))
 
     def stop(self, name: str) -> None:
         """Stop a run; what it has saved stays. Raises UnknownRun."""
@@ -103,7 +132,7 @@ class Runs:
             if run is not None:
                 return replace(run.snapshot(), ahead=self._ahead(run))
         past = read_past(confined(self.folder, name))
-        return Snapshot(name, past.prompt, State.DONE if past.is_done else State.STOPPED)
+        return Snapshot(name, past.title, State.DONE if past.is_done else State.STOPPED)
 
     def history(self) -> list[PastRun]:
         """The finished runs, newest first."""
@@ -165,9 +194,8 @@ class Runs:
         if run is not None and run.snapshot().state.is_live:
             raise ValueError(f"the run {name} is not at rest: it is {run.snapshot().state}")
 
-    def _reserve(self, recipe: Recipe) -> Path:
-        """A new folder of its own for the run: `a-red-mug-0`, or with a number behind it."""
-        base = folder_name(recipe.prompt.text, recipe.seed)
+    def _reserve(self, base: str) -> Path:
+        """A new folder of its own for a run: `a-red-mug-0`, or with a number behind it."""
         for name in itertools.chain([base], (f"{base}-{n}" for n in itertools.count(2))):
             with contextlib.suppress(FileExistsError):
                 (self.folder / name).mkdir()
@@ -177,6 +205,11 @@ class Runs:
     def _generate(self, recipe: Recipe, folder: Path) -> Iterator[Step]:
         prior = self._prior(recipe.prior)
         yield from generate(recipe, folder, device=self.device, resume=True, prior=prior)
+
+    def _convert(self, source: Path, to: str, folder: Path, by: str | None, settings: Sequence[str]) -> Iterator[Step]:
+        # Half of an earlier attempt: a stop while it was exported.
+        (folder / "recipe.toml").unlink(missing_ok=True)
+        yield from convert_run(source, to, folder, by, settings)
 
     def _prior(self, wanted: Spec) -> AbstractPrior:
         if self._loaded is None or self._loaded[0] != wanted:
