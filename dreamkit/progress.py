@@ -1,4 +1,4 @@
-"""Live views in the terminal: of a stream of `Step`s, one bar for each stage; of a batch, one for each worker."""
+"""Live views in the terminal: of `Step`s, one bar for each stage; of a batch, one for each asset in the making."""
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -27,11 +27,11 @@ def show(steps: Iterator[Step], console: Console) -> None:
 
 
 def show_batch(messages: Generator[BatchProgress, None, Report], console: Console) -> Report:
-    """Consume a batch: a bar for all, and one for what each worker is doing. Returns its report."""
+    """Consume a batch: a bar for all, and one for each asset that is in the making. Returns its report."""
     # Closed here: the workers must not outlive a Ctrl-C.
     with closing(messages), _bars(console) as bars:
         whole = bars.add_task("batch", total=None, detail="")
-        workers: dict[int, int] = {}
+        places: dict[int, int] = {}
         while True:
             try:
                 said = next(messages)
@@ -39,15 +39,15 @@ def show_batch(messages: Generator[BatchProgress, None, Report], console: Consol
                 return stop.value
             failed = f"{said.failed} failed" if said.failed else ""
             bars.update(whole, completed=said.done + said.failed, total=said.total, detail=failed)  # pyright: ignore[reportArgumentType]
-            if said.worker is not None:
-                if said.worker not in workers:
-                    workers[said.worker] = bars.add_task("", detail="")
-                _show_worker(bars, workers[said.worker], said)
+            if said.place is not None:
+                if said.place not in places:
+                    places[said.place] = bars.add_task("", detail="")
+                _show_asset(bars, places[said.place], said)
             if said.note:
                 bars.console.print(f"  {said.note}", style="dim", markup=False)
 
 
-def _show_worker(bars: Progress, bar: int, said: BatchProgress) -> None:
+def _show_asset(bars: Progress, bar: int, said: BatchProgress) -> None:
     stage = said.step.stage if said.step else "done"
     index, total = (said.step.index, said.step.total) if said.step else (1, 1)
     name = escape(shown(said.prompt, 28))

@@ -41,7 +41,7 @@ def test_a_lost_node_costs_nothing_but_time(tmp_path: Path, monkeypatch: pytest.
     try:
         for event in ClusterPool(cluster.address).run(plan(out, *prompts)):
             events.append(event)
-            both = {e.worker for e in events if not isinstance(e.said, Result) and e.said.index >= 3}
+            both = {e.place for e in events if not isinstance(e.said, Result) and e.said.index >= 3}
             if lost is not None and len(both) == 2:
                 cluster.remove_node(lost, allow_graceful=False)
                 lost = None

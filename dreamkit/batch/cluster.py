@@ -12,26 +12,27 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import dreamkit
-from dreamkit.batch.perform import LoadedPrior, perform
-from dreamkit.batch.pool import AbstractPool, Event, try_again
-from dreamkit.batch.result import Result
+from dreamkit.batch.pack import Pack, packs_of, perform_pack
+from dreamkit.batch.perform import LoadedPrior
+from dreamkit.batch.pool import AbstractPool, Event, Places, hear, try_again
 from dreamkit.batch.task import Task
-from dreamkit.batch.worker import heard, message
+from dreamkit.batch.worker import message
 from dreamkit.training.lock import NAME
 
 
 @dataclass(frozen=True)
 class ClusterPool(AbstractPool):
-    """As many tasks at once as the cluster has room for, or `workers` at most; each has `threads` cores, or one GPU.
+    """As many packs at once as the cluster has room for, or `workers` at most; each has `threads` cores, or one GPU.
 
-    A task whose process or machine is lost goes on from its checkpoint on another one; the lock in its folder keeps a
-    machine that was only believed dead from writing beside it.
+    Tasks whose process or machine is lost go on from their checkpoints on others, each one alone; the lock in its
+    folder keeps a machine that was only believed dead from writing beside it.
     """
 
     address: str
@@ -39,6 +40,7 @@ class ClusterPool(AbstractPool):
     workers: int | None = None
     device: str = "cpu"
     threads: int = 1
+    pack: int = 1
 
     def run(self, tasks: Sequence[Task]) -> Generator[Event]:
         """See `AbstractPool.run`. Raises ValueError where Ray is missing or the cluster cannot be reached."""
@@ -47,35 +49,41 @@ class ClusterPool(AbstractPool):
         if mine:
             _connect(ray, self.address)
         try:
-            yield from self._run(ray, deque(tasks))
+            yield from self._run(ray, deque(packs_of(tasks, self.pack)))
         finally:
             if mine:
                 ray.shutdown()
 
-    def _run(self, ray: Any, waiting: deque[Task]) -> Generator[Event]:
+    def _run(self, ray: Any, waiting: deque[Pack]) -> Generator[Event]:
         begin, attempts = self._remote(ray), Counter()
-        running: dict[Any, tuple[int, Task]] = {}
+        running: dict[Any, Places] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < self._room(ray):
-                    task = waiting.popleft()
-                    slot = min(set(range(len(running) + 1)) - {slot for slot, _ in running.values()})
-                    running[begin.remote(asdict(task), self.device, self.threads, dreamkit.__version__)] = slot, task
+                    pack = waiting.popleft()
+                    sent = [asdict(task) for task in pack]
+                    stream = begin.remote(sent, self.device, self.threads, dreamkit.__version__)
+                    running[stream] = self._places(pack, running)
                 for stream in ray.wait(list(running), num_returns=1, timeout=10)[0]:
-                    slot, task = running[stream]
+                    places = running[stream]
                     try:
-                        said = heard(ray.get(next(stream)))
+                        yield hear(places, ray.get(next(stream)))
                     except (ray.exceptions.RayError, StopIteration) as error:
-                        del running[stream]
                         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-                        said = try_again(task, attempts, waiting, reason)
-                    yield Event(slot, task, said)
-                    if isinstance(said, Result):
-                        running.pop(stream, None)
+                        yield from try_again(places, attempts, waiting, reason)
+                        places.clear()
+                    if not places:
+                        del running[stream]
         finally:
             for stream in running:
                 with suppress(ray.exceptions.RayError):
                     ray.cancel(stream, force=True)
+
+    def _places(self, pack: Pack, running: dict[Any, Places]) -> Places:
+        """The first numbers that no other pack has."""
+        taken = {place for places in running.values() for place, _ in places.values()}
+        free = (place for place in count() if place not in taken)
+        return {task.key: (next(free), task) for task in pack}
 
     def _remote(self, ray: Any) -> Any:
         threads = str(self.threads)
@@ -94,15 +102,16 @@ class ClusterPool(AbstractPool):
         return room if self.workers is None else min(room, self.workers)
 
 
-def _perform(task: dict, device: str, threads: int, version: str) -> Iterator[dict]:
-    """One task, in a process of the cluster; it stays for the next one, and so does its prior."""
+def _perform(pack: list[dict], device: str, threads: int, version: str) -> Iterator[dict]:
+    """One pack, in a process of the cluster; it stays for the next one, and so does its prior."""
     if version != dreamkit.__version__:
         raise RuntimeError(f"this machine has dreamkit {dreamkit.__version__}, the batch has {version}")
-    if not (Path(task["folder"]).parent / NAME).exists():
-        raise RuntimeError(f"this machine does not see {Path(task['folder']).parent}; a cluster shares that folder")
+    out = Path(pack[0]["folder"]).parent
+    if not (out / NAME).exists():
+        raise RuntimeError(f"this machine does not see {out}; a cluster shares that folder")
     torch.set_num_threads(threads)
-    for said in perform(Task(**task), _prior(device)):
-        yield message(said)
+    for task, said in perform_pack([Task(**entry) for entry in pack], _prior(device)):
+        yield message(task, said)
 
 
 @cache

@@ -4,7 +4,7 @@ import errno
 import json
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from dreamkit.batch.result import Result, close, failure, finished
@@ -15,11 +15,16 @@ from dreamkit.priors.base import AbstractPrior
 from dreamkit.recipe import Recipe, parse_recipe
 from dreamkit.rendering import Step
 from dreamkit.training.checkpoint import previous
+from dreamkit.training.together import Share
 
 _STOPPING = {errno.ENOSPC, errno.EROFS, errno.EDQUOT}
 "Errors of the file system that every other task would meet as well."
 _PATIENCE = 60.0
 "Seconds that a process which is about to die is given to let go of a folder."
+
+
+def _alone(prior: AbstractPrior) -> AbstractPrior:
+    return prior
 
 
 class LoadedPrior:
@@ -41,8 +46,10 @@ class LoadedPrior:
         return self._prior
 
 
-def perform(task: Task, prior: LoadedPrior) -> Iterator[Step | Result]:
+def perform(task: Task, prior: LoadedPrior, share: Share = _alone) -> Generator[Step | Result]:
     """The steps of a task, and then its result; goes on where an earlier attempt stopped.
+
+    The run uses what `share` makes of the prior.
 
     Everything that `generate` is known to raise is the task's own failure, told in its result; other exceptions are
     errors of dreamkit or of the machine and come out.
@@ -53,9 +60,8 @@ def perform(task: Task, prior: LoadedPrior) -> Iterator[Step | Result]:
         if done is None:
             recipe = parse_recipe(tomllib.loads(task.recipe))
             folder = Path(task.folder)
-            yield from generate(
-                recipe, folder, device=prior.device, resume=True, prior=prior.of(recipe), wait=_PATIENCE
-            )
+            shared = share(prior.of(recipe))
+            yield from generate(recipe, folder, device=prior.device, resume=True, prior=shared, wait=_PATIENCE)
             done = close(task, time.monotonic() - began, prior.seconds)
             prior.seconds = 0.0
             # It protects a run that goes on; a thousand of them would fill the disk.

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from dreamkit.batch.pack import Pack, packs_of
 from dreamkit.batch.result import Result, failure
 from dreamkit.batch.task import Task
 from dreamkit.batch.worker import heard
@@ -23,11 +24,16 @@ ATTEMPTS = 4
 "How often a task is begun before it is given up: each attempt goes on from the checkpoint of the one before."
 
 
+Places = dict[str, tuple[int, Task]]
+"The tasks that a worker has yet to end, by key, and the place of each."
+
+
 @dataclass(frozen=True)
 class Event:
-    """What a worker says of its task: a step, or the result."""
+    """What a worker says of a task: a step, or the result."""
 
-    worker: int
+    place: int
+    "Where it is made: a number for each asset that can be in the making at a time."
     task: Task
     said: Step | Result
 
@@ -46,10 +52,11 @@ class WorkersBroken(OSError):
 
 @dataclass(frozen=True)
 class LocalPool(AbstractPool):
-    """`workers` processes of `threads` threads each.
+    """`workers` processes of `threads` threads each, which make `pack` assets at a time.
 
-    The bytes of an asset depend on the number of threads, and so not on the number of workers. A worker that dies (out
-    of memory, kill -9) is replaced, and its task goes on from its checkpoint.
+    The bytes of an asset depend on the number of threads, and so not on the number of workers; in a pack, they depend
+    on the others in it as well, by rounding. A worker that dies (out of memory, kill -9) is replaced, and its tasks go
+    on from their checkpoints, each one alone: the one that kills its worker then kills no other.
     """
 
     workers: int
@@ -57,57 +64,69 @@ class LocalPool(AbstractPool):
     "Where warnings and tracebacks of the workers go."
     device: str = "cpu"
     threads: int = 1
+    pack: int = 1
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.threads < 1:
-            raise ValueError(f"a batch needs workers >= 1 and threads >= 1; got {self.workers} and {self.threads}")
+        if self.workers < 1 or self.threads < 1 or self.pack < 1:
+            raise ValueError(
+                f"a batch needs workers, threads and pack >= 1; got {self.workers}, {self.threads} and {self.pack}"
+            )
 
     def run(self, tasks: Sequence[Task]) -> Generator[Event]:
         """See `AbstractPool.run`. Raises WorkersBroken."""
-        waiting, inbox, attempts = deque(tasks), queue.SimpleQueue(), Counter()
-        workers = [_Worker(number, self, inbox) for number in range(min(self.workers, len(tasks)))]
+        waiting, inbox, attempts = deque(packs_of(tasks, self.pack)), queue.SimpleQueue(), Counter()
+        workers = [_Worker(number, self, inbox) for number in range(min(self.workers, len(waiting)))]
         try:
-            for worker in workers:
-                worker.begin(waiting.popleft())
-            while any(worker.task for worker in workers):
+            while waiting or any(worker.places for worker in workers):
+                for worker in workers:
+                    if waiting and not worker.places:
+                        worker.begin(waiting.popleft())
                 worker, message = inbox.get()
                 if message is None:
                     yield from _mourn(worker, attempts, waiting, self.log)
                 elif message["event"] == "ready":
                     worker.ready = True
                 else:
-                    said = heard(message)
-                    yield Event(worker.number, worker.task, said)
-                    worker.task = None if isinstance(said, Result) else worker.task
-                if worker.task is None and waiting:
-                    worker.begin(waiting.popleft())
+                    yield hear(worker.places, message)
         finally:
             for worker in workers:
                 worker.stop()
 
 
-def _mourn(worker: "_Worker", attempts: Counter[str], waiting: deque[Task], log: Path) -> Iterator[Event]:
-    """A worker is dead: its task is tried again, or given up."""
-    task, code, was_ready = worker.task, worker.process.wait(), worker.ready
+def hear(places: Places, message: dict) -> Event:
+    """What a worker says, as an event; a task that has a result leaves its place."""
+    key, said = heard(message)
+    place, task = places.pop(key) if isinstance(said, Result) else places[key]
+    return Event(place, task, said)
+
+
+def _mourn(worker: "_Worker", attempts: Counter[str], waiting: deque[Pack], log: Path) -> Iterator[Event]:
+    """A worker is dead: its tasks are tried again, or given up."""
+    code, places = worker.process.wait(), worker.places
+    was_ready, worker.places = worker.ready, {}
     worker.stillborn = 0 if was_ready else worker.stillborn + 1
     if worker.stillborn >= ATTEMPTS:
         raise WorkersBroken(f"workers end before they begin (exit code {code}); see {log} for what they said")
     worker.start()
-    worker.task = None
-    if task is not None and was_ready:
+    if was_ready:
         reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}; see {log}"
-        yield Event(worker.number, task, try_again(task, attempts, waiting, reason))
-    elif task is not None:
-        waiting.appendleft(task)
+        yield from try_again(places, attempts, waiting, reason)
+    elif places:
+        waiting.appendleft(tuple(task for _, task in places.values()))
 
 
-def try_again(task: Task, attempts: Counter[str], waiting: deque[Task], reason: str) -> Step | Result:
-    """What to say of a task whose worker is gone: it is waiting again, or has failed for good."""
-    attempts[task.key] += 1
-    if attempts[task.key] < ATTEMPTS:
-        waiting.appendleft(task)
-        return Step(0, 0, 0.0, note=f"the worker died ({reason}); again from its checkpoint")
-    return failure(task, f"the worker died {ATTEMPTS} times ({reason}); out of memory?", time.monotonic())
+def try_again(places: Places, attempts: Counter[str], waiting: deque[Pack], reason: str) -> Iterator[Event]:
+    """What to say of tasks whose worker is gone: each is waiting again, alone, or has failed for good."""
+    again = []
+    for place, task in places.values():
+        attempts[task.key] += 1
+        if attempts[task.key] < ATTEMPTS:
+            again.append((task,))
+            said = Step(0, 0, 0.0, note=f"the worker died ({reason}); again from its checkpoint")
+        else:
+            said = failure(task, f"the worker died {ATTEMPTS} times ({reason}); out of memory?", time.monotonic())
+        yield Event(place, task, said)
+    waiting.extendleft(reversed(again))
 
 
 @dataclass
@@ -115,7 +134,7 @@ class _Worker:
     number: int
     pool: LocalPool
     inbox: "queue.SimpleQueue[tuple[_Worker, dict | None]]"
-    task: Task | None = None
+    places: Places = field(default_factory=dict)
     ready: bool = False
     stillborn: int = 0
     "Processes in a row that died before they were ready."
@@ -137,14 +156,14 @@ class _Worker:
             )  # fmt: skip
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
 
-    def begin(self, task: Task) -> None:
-        self.task = task
+    def begin(self, pack: Pack) -> None:
+        self.places = {task.key: (self.number * self.pool.pack + index, task) for index, task in enumerate(pack)}
         try:
             assert self.process.stdin is not None
-            self.process.stdin.write(json.dumps(asdict(task)) + "\n")
+            self.process.stdin.write(json.dumps([asdict(task) for task in pack]) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            # It has just died; the end of its output says so as well, and the task is tried again.
+            # It has just died; the end of its output says so as well, and the tasks are tried again.
             return
 
     def stop(self) -> None:

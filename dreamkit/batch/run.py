@@ -28,11 +28,11 @@ class Progress:
     failed: int
     total: int
     note: str | None = None
-    worker: int | None = None
-    "Who speaks; None for the batch itself."
+    place: int | None = None
+    "Which of the assets in the making this is about; None for the batch itself."
     prompt: str = ""
     step: Step | None = None
-    "Where the worker's task stands; None when it has ended."
+    "Where that asset stands; None when it has ended."
 
 
 @dataclass(frozen=True)
@@ -100,19 +100,19 @@ def _heard(report: Report, results: dict[str, Result], event: Event) -> Progress
     task, said = event.task, event.said
     if isinstance(said, Step):
         note = f"{shown(task.prompt, 60)}: {said.note}" if said.note and said.stage == "optimise" else None
-        return _progress(report, note, event.worker, task.prompt, said)
+        return _progress(report, note, event.place, task.prompt, said)
     results[task.key] = said
     write_manifest(report.out, report.tasks, results, report.refused)
     note = f"{shown(task.prompt, 60)} failed: {shown(said.error, 300)}" if said.status == "failed" else None
-    return _progress(report, note, event.worker, task.prompt)
+    return _progress(report, note, event.place, task.prompt)
 
 
 def _progress(
-    report: Report, note: str | None = None, worker: int | None = None, prompt: str = "", step: Step | None = None
+    report: Report, note: str | None = None, place: int | None = None, prompt: str = "", step: Step | None = None
 ) -> Progress:
     failed = sum(result.status == "failed" for result in report.results.values())
     done, total = len(report.results) - failed, len(report.tasks) + len(report.refused)
-    return Progress(done, failed + len(report.refused), total, note, worker, prompt, step)
+    return Progress(done, failed + len(report.refused), total, note, place, prompt, step)
 
 
 def summary(report: Report) -> list[tuple[str, str, str, str]]:

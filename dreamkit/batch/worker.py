@@ -1,4 +1,4 @@
-"""A worker: a process that reads tasks from its input and tells of them on its output, one JSON object a line.
+"""A worker: a process that reads packs of tasks from its input and tells of them on its output, in lines of JSON.
 
 Nothing is pickled, and nothing is asked of the program that started it: it may be a notebook. A worker dies with its
 parent, because then its input ends.
@@ -15,7 +15,8 @@ from typing import TextIO
 
 import torch
 
-from dreamkit.batch.perform import LoadedPrior, perform
+from dreamkit.batch.pack import perform_pack
+from dreamkit.batch.perform import LoadedPrior
 from dreamkit.batch.result import Result
 from dreamkit.batch.task import Task
 from dreamkit.rendering import Step
@@ -29,25 +30,27 @@ def serve(channel: TextIO, device: str, threads: int) -> None:
     prior = LoadedPrior(device)
     _tell(channel, {"event": "ready"})
     while True:
-        task = Task(**json.loads(tasks.get()))
-        for said in perform(task, prior):
-            _tell(channel, message(said))
+        pack = [Task(**entry) for entry in json.loads(tasks.get())]
+        for task, said in perform_pack(pack, prior):
+            _tell(channel, message(task, said))
 
 
-def message(said: Step | Result) -> dict:
-    """A step or a result as plain values."""
+def message(task: Task, said: Step | Result) -> dict:
+    """A step or a result of a task as plain values."""
     if isinstance(said, Result):
         return {"event": "result", **asdict(said)}
     return {
-        "event": "step", "index": said.index, "total": said.total, "loss": said.loss,
+        "event": "step", "key": task.key, "index": said.index, "total": said.total, "loss": said.loss,
         "note": said.note, "stage": said.stage,
     }  # fmt: skip
 
 
-def heard(message: dict) -> Step | Result:
-    """The inverse of `message`."""
+def heard(message: dict) -> tuple[str, Step | Result]:
+    """The task's key, and what it said."""
     values = {name: value for name, value in message.items() if name != "event"}
-    return Result(**values) if message["event"] == "result" else Step(**values)
+    if message["event"] == "result":
+        return message["key"], Result(**values)
+    return values.pop("key"), Step(**values)
 
 
 def main() -> None:

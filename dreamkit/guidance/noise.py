@@ -34,7 +34,7 @@ class Fixed(AbstractNoise):
     """
 
     def draw(self, like: Float[Tensor, "batch *latent"], source: Source) -> Float[Tensor, "batch *latent"]:
-        packed = PackedGenerators((source,), (len(like),)) if isinstance(source, torch.Generator) else source
+        packed = PackedGenerators.cat([source], [len(like)])
         # Another stream than the run's own, which starts from the seed itself.
         seeds = [generator.initial_seed() ^ 0x5EED for generator in packed.generators]
         one = [normal(like[:1], torch.Generator().manual_seed(seed)) for seed in seeds]

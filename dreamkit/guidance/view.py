@@ -28,7 +28,7 @@ class NoisyView:
     """A batch of rendered views as a guidance sees them. The views may belong to several scenes."""
 
     clean: Float[Tensor, "batch *latent"]
-    "Latents of the renders, with the graph that leads back to the scenes."
+    "Latents of the renders: where G is injected."
     noised: Float[Tensor, "batch *latent"]
     "`alpha_t clean + sigma_t noise`, without a graph."
     noise: Float[Tensor, "batch *latent"]
@@ -43,7 +43,7 @@ class NoisyView:
     original: OriginalView | None = None
     "For methods that compare an edited scene with the one it was."
     images: Float[Tensor, "batch *image"] | None = None
-    "The renders themselves, with their graph: for methods that also pull at pixels."
+    "The renders themselves: for methods that also pull at pixels."
 
 
 def noisy_view(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dreamkit.priors.conditioning import Conditioning
 from dreamkit.priors.draws import Source
+from dreamkit.priors.encoding import Encoded
 from dreamkit.priors.schedule import NoiseSchedule
 from dreamkit.priors.student import AbstractStudent
 
@@ -38,6 +39,16 @@ class AbstractPrior(ABC):
         self, images: Float[Tensor, "batch *image"], generator: Source | None = None
     ) -> Float[Tensor, "batch *latent"]:
         """Latents of display images in [0, 1], with gradient; `generator` serves models whose encoder is random."""
+
+    def encode_apart(self, images: Float[Tensor, "batch *image"], generator: Source | None = None) -> Encoded:
+        """Encode with the graph cut at both ends: what comes back knows the way from the latents to the images."""
+        seen = images.detach().requires_grad_()
+        latents = self.encode(seen, generator)
+
+        def pull_back(gradient: Tensor) -> Tensor:
+            return torch.autograd.grad(latents, seen, gradient)[0]
+
+        return Encoded(seen, latents.detach().requires_grad_(), pull_back)
 
     @abstractmethod
     def decode(self, latents: Float[Tensor, "batch *latent"]) -> Float[Tensor, "batch *image"]:

@@ -24,6 +24,18 @@ class PackedGenerators:
         if len(self.generators) != len(self.views):
             raise ValueError(f"{len(self.generators)} generators for {len(self.views)} scenes; give one to each scene")
 
+    @staticmethod
+    def cat(sources: "Sequence[Source]", views: Sequence[int]) -> "PackedGenerators":
+        """Those of several batches, one after the other; source i serves `views[i]` views."""
+        parts = [
+            PackedGenerators((source,), (count,)) if isinstance(source, torch.Generator) else source
+            for source, count in zip(sources, views, strict=True)
+        ]
+        return PackedGenerators(
+            tuple(generator for part in parts for generator in part.generators),
+            tuple(count for part in parts for count in part.views),
+        )
+
 
 Source = torch.Generator | PackedGenerators
 "Where random numbers come from: one scene's generator, or those of a packed batch."

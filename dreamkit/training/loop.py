@@ -17,6 +17,7 @@ from dreamkit.guidance.levels import AbstractLevels
 from dreamkit.guidance.noise import AbstractNoise, Fresh
 from dreamkit.guidance.view import NoisyView, noisy_view
 from dreamkit.priors.base import AbstractPrior
+from dreamkit.priors.encoding import Encoded
 from dreamkit.priors.guide import TextGuide
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Rendering, Step
@@ -158,12 +159,16 @@ def _advance(run: Run) -> Step | None:
     rendering = run.scene.render(cameras, progress=progress, generator=run.generator, normals=needs_normals)
     opacity = rendering.alpha.detach()
     rendering.color.register_hook(lambda gradient: distiller.guidance.on_image_gradient(gradient, opacity))
-    view = _view(run, rendering, cameras, progress, draws)
+    encoded, view = _view(run, rendering, cameras, progress, draws)
     distilled = distill(distiller.guidance, distiller.prior, view, run.state)
     terms = plan.regularization.terms(rendering, progress)
     terms |= plan.material.terms(run.scene, rendering, cameras, progress, run.generator)
     loss = distilled.loss + sum(terms.values())
-    if not _apply(run, loss, progress):
+    if not loss.isfinite():
+        return None
+    # Its gradient at the renders is the distilled one; the encoder's part of the chain rule lies behind it already.
+    pull = (rendering.color * encoded.image_gradient(distilled.loss)).sum()
+    if not _apply(run, pull + sum(terms.values()), progress):
         return None
     if not _learn(run, view):
         return None
@@ -177,19 +182,22 @@ def _advance(run: Run) -> Step | None:
     return Step(run.step, plan.steps, float(loss.detach()), metrics, preview)
 
 
-def _view(run: Run, rendering: Rendering, cameras: Cameras, progress: float, draws: Tensor) -> NoisyView:
+def _view(
+    run: Run, rendering: Rendering, cameras: Cameras, progress: float, draws: Tensor
+) -> tuple[Encoded, NoisyView]:
     """Encode and noise the renders; an original is rendered from the generator's state `draws`, as the scene was."""
     distiller, generator = run.distiller, run.generator
     t = distiller.levels.draw(progress, len(cameras), generator, cameras.group)
     before_encoding = generator.get_state()
-    latents = distiller.prior.encode(rendering.color, generator)
+    encoded = distiller.prior.encode_apart(rendering.color, generator)
     guide = distiller.guide.at(cameras, progress, source=generator)
     original = None
     if distiller.original is not None:
         original = distiller.original.view(distiller.prior, guide, cameras, progress, draws, before_encoding)
-    noise = distiller.noise.draw(latents.detach(), generator)
-    seen = rendering.color
-    return noisy_view(distiller.prior, latents, t, guide, cameras, generator, noise, progress, original, seen)
+    clean, seen = encoded.latents, encoded.images
+    noise = distiller.noise.draw(clean.detach(), generator)
+    view = noisy_view(distiller.prior, clean, t, guide, cameras, generator, noise, progress, original, seen)
+    return encoded, view
 
 
 def _apply(run: Run, loss: Tensor, progress: float) -> bool:
