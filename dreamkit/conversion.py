@@ -1,5 +1,6 @@
-"""`dreamkit convert`: a run's folder in, a folder of the same form with another kind of shape out."""
+"""`dreamkit convert`: a run's folder or a file in, a folder as runs leave it with another kind of shape out."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,11 @@ from dreamkit.convert.plan import find_route, kind, kinds
 from dreamkit.convert.run import Converted, convert
 from dreamkit.convert.students import renderer_spec
 from dreamkit.export.asset import ExportReport, export_asset
+from dreamkit.export.import_shape import import_shape
 from dreamkit.generate import FolderInUse, RunLog, claim, load_scene, logged, write_metrics
 from dreamkit.recipe import Recipe, load_recipe
 from dreamkit.recipe_file import Table, apply_settings
+from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
 from dreamkit.representations.base import AbstractShape
 from dreamkit.training.checkpoint import Checkpoint, prefixed, save_checkpoint
@@ -25,48 +28,63 @@ SECTIONS = ("shape", "converter", "export")
 
 
 def convert_run(
-    folder: Path, to: str, out: Path, by: str | None = None, settings: Sequence[str] = (), seed: int = 0
+    source: Path, to: str, out: Path, by: str | None = None, settings: Sequence[str] = (), seed: int = 0
 ) -> Iterator[Step]:
-    """Convert the scene of a run's checkpoint to the kind `to`, and export it into the folder `out`.
+    """Convert a scene to the kind `to`, and export it into the folder `out`.
 
-    `by` names a converter that is taken wherever it joins two kinds; without it each pair of kinds has its own.
-    `settings` are `shape.KEY=VALUE` (the new shape's constructor), `converter.KEY=VALUE` and `export.KEY=VALUE`. Beside
-    the asset, `out` holds recipe.toml, checkpoint.safetensors and metrics.json, so that `dreamkit export` and edits
-    (`edit.run`) read it as any run. One process at a time works in `out`. Raises RecipeError, ValueError for unknown
-    kinds, NoRoute, FolderInUse, FolderBusy, FileNotFoundError and DamagedCheckpoint.
+    `source` is the folder of a run, or a file that `import_shape` reads. `by` names a converter that is taken wherever
+    it joins two kinds; without it each pair of kinds has its own. `settings` are `shape.KEY=VALUE` (the new shape's
+    constructor), `converter.KEY=VALUE` and `export.KEY=VALUE`. Beside the asset, `out` holds recipe.toml,
+    checkpoint.safetensors and metrics.json, so that `dreamkit export` and edits (`edit.run`) read it as any run. One
+    process at a time works in `out`. Raises RecipeError, ValueError for unknown kinds and files, NoRoute, FolderInUse,
+    FolderBusy, FileNotFoundError, DamagedFile and DamagedCheckpoint.
     """
-    source, converter, options = check_conversion(folder, to, by, settings)
-    teacher = load_scene(source, folder)
+    converter, options = _wanted(to, by, settings)
+    begun, teacher = _opened(source, _export_settings(settings))
     with exclusive(out):
         if (out / "recipe.toml").exists():
             raise FolderInUse(f"{out} holds a run already (recipe.toml); choose another folder: --out DIR")
         log = RunLog(out / "log.jsonl")
         log.enter("convert")
         done: Converted = yield from logged(convert(teacher, to, options, converter, seed), log)
-        recipe = _recipe(source, done, seed)
+        recipe = _recipe(begun, done, seed)
         claim(recipe, out, resume=False)
         save_checkpoint(out / "checkpoint.safetensors", _finished(recipe, done, seed))
         log.enter("export")
         report: ExportReport = yield from logged(export_asset(done.scene, out, recipe.export), log)
         log.enter("done")
-        write_metrics(out, _metrics(recipe, folder, done, report, log))
+        write_metrics(out, _metrics(recipe, source, done, report, log))
 
 
-def check_conversion(
-    folder: Path, to: str, by: str | None = None, settings: Sequence[str] = ()
-) -> tuple[Recipe, AbstractConverter | None, dict[str, object]]:
-    """What `convert_run` is asked for: the run's recipe, the converter, and the new shape's options; computes nothing.
+def _opened(source: Path, settings: Sequence[str]) -> tuple[Recipe, Scene]:
+    """The scene, and a recipe for it; that of a file asks for what the file's name says."""
+    if not source.is_file():
+        recipe = load_recipe(str(source / "recipe.toml"), settings)
+        return recipe, load_scene(recipe, source)
+    words = re.sub(r"[\W_]+", " ", source.stem).strip()
+    recipe = load_recipe("toybox", settings).asking(words or "an imported asset", 0)
+    shape = import_shape(source)
+    renderer = renderer_spec(type(shape)).build()
+    return recipe, Scene(shape, recipe.material.build(), recipe.background.build(), renderer).eval()
+
+
+def check_conversion(folder: Path, to: str, by: str | None = None, settings: Sequence[str] = ()) -> None:
+    """Refuse what `convert_run` would refuse of a run's folder, and compute nothing.
 
     Raises RecipeError, ValueError for unknown kinds, NoRoute and FileNotFoundError.
     """
+    converter, _ = _wanted(to, by, settings)
+    recipe = load_recipe(str(folder / "recipe.toml"), _export_settings(settings))
+    find_route(recipe.shape.cls, kind(to), None if converter is None else type(converter))
+
+
+def _wanted(to: str, by: str | None, settings: Sequence[str]) -> tuple[AbstractConverter | None, dict[str, object]]:
+    """The converter, and the options of the new shape."""
     table = apply_settings({}, settings)
     for section in table:
         if section not in SECTIONS:
             raise RecipeError(f"--set {section}: {unknown(repr(section), SECTIONS)}")
-    converter, options = _converter(by, table), _shape_options(to, table)
-    source = load_recipe(str(folder / "recipe.toml"), _export_settings(settings))
-    find_route(source.shape.cls, kind(to), None if converter is None else type(converter))
-    return source, converter, options
+    return _converter(by, table), _shape_options(to, table)
 
 
 def _converter(by: str | None, table: Table) -> AbstractConverter | None:
@@ -100,11 +118,11 @@ def _finished(recipe: Recipe, done: Converted, seed: int) -> Checkpoint:
     return Checkpoint(tensors, {name: str(value) for name, value in facts.items()})
 
 
-def _metrics(recipe: Recipe, folder: Path, done: Converted, report: ExportReport, log: RunLog) -> dict[str, object]:
+def _metrics(recipe: Recipe, source: Path, done: Converted, report: ExportReport, log: RunLog) -> dict[str, object]:
     steps = [{"to": kind, **report.entries()} for kind, report in zip(done.route[1:], done.reports, strict=True)]
     return {
         "prompt": recipe.prompt.text,
-        "converted_from": str(folder),
+        "converted_from": str(source),
         "route": list(done.route),
         "conversions": steps,
         **done.reports[-1].entries(),

@@ -1,6 +1,7 @@
 """`dreamkit convert` in miniature: a run's folder in, a folder that other commands read out."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,12 @@ from small_runs import small_scene
 
 from dreamkit.construct import RecipeError
 from dreamkit.conversion import convert_run
+from dreamkit.export.check_file import DamagedFile
+from dreamkit.export.gltf import write_glb
 from dreamkit.generate import FolderInUse, export_run, load_scene
 from dreamkit.recipe import load_recipe
+from dreamkit.representations.textured_mesh import ball
+from dreamkit.representations.voxel_field import VoxelField
 from dreamkit.training.checkpoint import Checkpoint, prefixed, save_checkpoint
 from dreamkit.training.lock import FolderBusy, exclusive
 
@@ -77,6 +82,33 @@ def test_one_process_at_a_time_works_in_a_folder(run: Path, tmp_path: Path):
     # Stopped on its way (Ctrl-C), it gives the folder back, and a second try may begin.
     started.close()
     next(convert_run(run, "voxel", out, "pvd", QUICK))
+
+
+IMPORTED = ("converter.pool=512", "converter.start.steps=2", "converter.start.points=64", "converter.fit.steps=2",
+            "converter.fit.views=2", "converter.fit.size=8", "converter.fit.rays=16")  # fmt: skip
+
+
+def test_a_file_is_converted_like_a_run(tmp_path: Path):
+    source, out = tmp_path / "red-mug.glb", tmp_path / "field"
+    texture = torch.full((8, 8, 3), 0.25)
+    write_glb(replace(ball(0.5, 6), texture=texture), source)
+    settings = (*IMPORTED, *(line for line in QUICK if not line.startswith("converter")), "export.level=5.0")
+    for _ in convert_run(source, "voxel", out, "surface_to_field", settings):
+        pass
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["route"] == ["textured_mesh", "voxel_field"]
+    assert metrics["prompt"] == "red mug"
+    assert isinstance(load_scene(load_recipe(str(out / "recipe.toml")), out).shape, VoxelField)
+    assert (out / "asset.glb").exists()
+
+
+def test_a_damaged_file_is_refused_before_a_folder_is_made(tmp_path: Path):
+    source = tmp_path / "cut.glb"
+    write_glb(replace(ball(0.5, 6), texture=torch.zeros(8, 8, 3)), source)
+    source.write_bytes(source.read_bytes()[:300])
+    with pytest.raises(DamagedFile, match=r"cut\.glb"):
+        next(convert_run(source, "voxel", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_small_scenes_are_unchanged():

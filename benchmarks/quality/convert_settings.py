@@ -18,23 +18,21 @@ from dreamkit.convert.to_textured_mesh import ToTexturedMesh
 
 FIELDS = ("hash", "mlp", "voxel", "vm", "cp", "triplane", "sdf")
 KINDS = (*FIELDS, "tet_mesh", "gaussians", "textured_mesh")
-SLOW = ("mlp",)
-"A network alone learns slowest, and its steps are the cheapest."
-
-SETTINGS: dict[type[AbstractConverter], Callable[[int], AbstractConverter]] = {
-    PVD: lambda share: PVD(steps=200 * share, rays=512),
+SETTINGS: dict[type[AbstractConverter], Callable[[float], AbstractConverter]] = {
+    PVD: lambda share: PVD(steps=round(200 * share), rays=512),
     GaussiansToField: lambda share: GaussiansToField(
-        start=PointFit(100, 2048), fit=PictureFit(250 * share, 48, 64, 512)
+        start=PointFit(100, 2048), fit=PictureFit(round(250 * share), 48, 64, 512)
     ),
     SurfaceToField: lambda share: SurfaceToField(
-        start=PointFit(150 * share, 2048), fit=PictureFit(250 * share, 48, 64, 512)
+        start=PointFit(round(150 * share), 2048), fit=PictureFit(round(250 * share), 48, 64, 512)
     ),
     ToSurface: lambda share: ToSurface(
-        color_steps=150 * share, fit=RenderedFit(50 * share, 64, normal=0.0, rates=replace(RATES, geometry=0.001))
+        color_steps=round(150 * share),
+        fit=RenderedFit(round(50 * share), 64, normal=0.0, rates=replace(RATES, geometry=0.001)),
     ),
-    ToGaussians: lambda share: ToGaussians(count=8000, fit=RenderedFit(100 * share, 64, normal=0.0)),
+    ToGaussians: lambda share: ToGaussians(count=8000, fit=RenderedFit(round(100 * share), 64, normal=0.0)),
     ToTexturedMesh: lambda share: ToTexturedMesh(
-        fit=RenderedFit(30 * share, 64, normal=0.0, rates=replace(RATES, geometry=0.0))
+        fit=RenderedFit(round(30 * share), 64, normal=0.0, rates=replace(RATES, geometry=0.0))
     ),
 }
 "How each converter is set; `share` multiplies its steps."
@@ -43,7 +41,12 @@ SETTINGS: dict[type[AbstractConverter], Callable[[int], AbstractConverter]] = {
 def converter_between(source: str, target: str, fit: bool) -> AbstractConverter:
     """The way that `dreamkit convert` takes, with the table's settings; the fit of a teacher has twice the steps."""
     (hop,) = find_route(kind_of(source), kind_of(target))
-    return SETTINGS[hop.converter]((3 if target in SLOW else 1) * (2 if fit else 1))
+    return SETTINGS[hop.converter](_effort(hop.converter, target) * (2 if fit else 1))
+
+
+def _effort(converter: type[AbstractConverter], target: str) -> float:
+    """A network alone learns slowest; a grid that PVD fills has most from its start, and its steps are dear."""
+    return 2.0 if target == "mlp" else 0.5 if (converter, target) == (PVD, "voxel") else 1.0
 
 
 def goal(source: str, target: str) -> float:

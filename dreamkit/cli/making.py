@@ -100,11 +100,11 @@ def export(
 
 @app.command()
 def convert(
-    folder: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    source: Annotated[Path, typer.Argument(help="The folder of a run, or a GLB, glTF, OBJ, PLY, STL or OFF file.")],
     to: Annotated[
         str, typer.Option(help="Kind: hash, mlp, voxel, vm, cp, triplane, sdf, gaussians, tet_mesh, textured_mesh ...")
     ],
-    out: Annotated[Path | None, typer.Option(help="Output folder; by default FOLDER-KIND.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder; by default SOURCE-KIND.")] = None,
     by: Annotated[str | None, typer.Option(help="Converter to take wherever it can be taken, e.g. pvd_al.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 0,
     setting: Annotated[
@@ -112,12 +112,13 @@ def convert(
         typer.Option("--set", help="key=value, e.g. shape.count=5000, or with --by converter.steps=2000."),
     ] = None,
 ) -> None:
-    """Carry a run's scene to another kind of shape, with a report of what was lost."""
+    """Carry a scene, or a mesh or splats from a file, to another kind of shape, with a report of what was lost."""
     from dreamkit.conversion import convert_run
 
-    target = out or folder.with_name(f"{folder.name}-{to}")
+    name = source.stem if source.is_file() else source.name
+    target = out or source.with_name(f"{name}-{to}")
     with explained():
-        show(convert_run(folder, to, target, by, tuple(setting or ()), seed), target)
+        show(convert_run(source, to, target, by, tuple(setting or ()), seed), target)
         console.print(f"[green]done[/]: {target}/asset.glb")
 
 
