@@ -21,8 +21,7 @@ from dreamkit.training.plan import TrainingPlan
 
 TINY = (
     "shape.resolution=12", "shape.levels.log2_table_size=8", "shape.levels.levels=3",
-    "coarse.shape.levels.log2_table_size=8", "coarse.shape.levels.levels=3", "coarse.shape.active_levels=3.0",
-    "coarse.renderer.samples=16", "coarse.shape.density_map.scale=20.0",
+    "coarse.shape.count=200", "coarse.shape.opacity=0.9",
     "converter.fit.steps=1", "converter.fit.size=8", "converter.color_steps=1",
     "training.steps=4", "training.checkpoint_every=2", "coarse.training.steps=4",
     "export.frames=0", "export.size=16", "export.texture=64", "export.refine=0", "export.faces=200",
@@ -51,7 +50,7 @@ def run(recipe: Recipe, out: Path, resume: bool = False) -> Iterator[Step]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("coarse") / "whole"
     stages = [step.stage for step in run(tiny(), out)]
-    assert list(dict.fromkeys(stages)) == ["coarse", "fit renders", "convert", "optimise", "export"]
+    assert list(dict.fromkeys(stages)) == ["coarse", "paint", "fit renders", "convert", "optimise", "export"]
     assert (stages.count("coarse"), stages.count("optimise")) == (4, 4)
     return out
 
@@ -84,7 +83,7 @@ def test_stopped_anywhere_and_resumed_gives_the_same_bytes(
 def test_the_stage_holds_what_differs_and_settings_reach_it() -> None:
     recipe = load_recipe("toybox-mesh", ["prompt.scale=12.0", "guidance.type='csd'"])
     assert recipe.coarse is not None
-    assert (recipe.coarse.shape.name, recipe.shape.name) == ("hash_field", "tet_mesh")
+    assert (recipe.coarse.shape.name, recipe.shape.name) == ("gaussians", "tet_mesh")
     assert recipe.coarse.prompt.scale == 12.0
     assert recipe.coarse.guidance == recipe.guidance
     written = tomllib.loads(recipe.text())
@@ -114,7 +113,7 @@ def test_a_difference_put_back_is_the_whole() -> None:
         (["coarse=3"], "expected a table"),
         (["coarse.prior.model='other'"], "coarse.prior: one serves the whole run"),
         (["coarse.coarse.training.steps=3"], "coarse.coarse: one serves the whole run"),
-        (["coarse.shape.hiden=3"], r"in \[coarse\]: shape: .*did you mean 'hidden'"),
+        (["coarse.shape.cuont=3"], r"in \[coarse\]: shape: .*did you mean 'count'"),
         (["coarse.training.steps=0"], r"in \[coarse\]: training: .*steps >= 1"),
         (["converter.type='to_surfce'"], "did you mean 'to_surface'"),
     ],
@@ -125,7 +124,7 @@ def test_mistakes_in_the_stage_are_explained(settings: list[str], words: str) ->
 
 
 def test_a_stage_that_leads_nowhere_is_refused_before_time_is_spent(tmp_path: Path) -> None:
-    with pytest.raises(NoRoute, match="to_gaussians cannot make tet_mesh of the coarse hash_field"):
+    with pytest.raises(NoRoute, match="to_gaussians cannot make tet_mesh of the coarse gaussians"):
         next(run(tiny("converter={type='to_gaussians'}"), tmp_path / "out"))
     both = replace(tiny(), edit=load_recipe("toybox-dds", ["edit.run=somewhere"]).edit)
     with pytest.raises(ValueError, match=r"leave out \[edit\] or \[coarse\]"):
