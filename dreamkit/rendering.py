@@ -54,6 +54,10 @@ class SplatStatistics:
     opacities: Float[Tensor, " gaussians"]
     height: int
     width: int
+    distortion: Float[Tensor, "batch height width 1"] | None = None
+    "`sum_{i<j} w_i w_j (m_i - m_j)^2` of inverse depths m. This and the next are there for surfels."
+    depth_normal: Float[Tensor, "batch height width 3"] | None = None
+    "Normal of the surface that the depths describe, times alpha; zero where there is no one surface."
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,37 @@ struct Ellipse {
     }
 };
 
+// A disk: exp(-min(u^2 + v^2, 2 d^2) / 2), d = pixel - centre; (u, v) = (m0 . d, m1 . d) / (k + k' . d) is where the
+// pixel's ray meets it. The contract is in dreamkit/ops/disk_projection.py; method card rep 6.8.
+template <class real>
+struct Disk {
+    static constexpr int kEntries = 7;   // m00, m01, m10, m11, k, k'_x, k'_y
+    static constexpr int kMoments = 11;  // of m0, m1, k; by u' and v'; of the low-pass
+    static DREAMKIT_FORMULA real power(const real* s, const real* centre, real x, real y) {
+        const real dx = x - centre[0], dy = y - centre[1];
+        const real p = s[0] * dx + s[1] * dy, q = s[2] * dx + s[3] * dy, w = s[4] + s[5] * dx + s[6] * dy;
+        const real near_ = 2 * (dx * dx + dy * dy), top = p * p + q * q, square = w * w;
+        const bool hit = top < near_ * square;
+        return real(-0.5) * (hit ? top / (hit ? square : real(1)) : near_);
+    }
+    static DREAMKIT_FORMULA void moments(const real* s, const real* centre, real x, real y, real h, real* m) {
+        const real dx = x - centre[0], dy = y - centre[1];
+        const real p = s[0] * dx + s[1] * dy, q = s[2] * dx + s[3] * dy, w = s[4] + s[5] * dx + s[6] * dy;
+        const real near_ = 2 * (dx * dx + dy * dy), top = p * p + q * q, square = w * w;
+        const bool hit = top < near_ * square;
+        const real rest = (hit ? h : real(0)) / (hit ? square : real(1)), low = hit ? real(0) : h;
+        const real of_p = -p * rest, of_q = -q * rest, of_w = top * rest / (hit ? w : real(1));
+        m[0] = of_p * dx, m[1] = of_p * dy, m[2] = of_q * dx, m[3] = of_q * dy;
+        m[4] = of_w, m[5] = of_w * dx, m[6] = of_w * dy;
+        m[7] = of_p, m[8] = of_q, m[9] = low * dx, m[10] = low * dy;
+    }
+    static DREAMKIT_FORMULA void gather(const real* s, const real* m, real* of_centre, real* of_shape) {
+        for (int i = 0; i < kEntries; ++i) of_shape[i] = m[i];
+        of_centre[0] = 2 * m[9] - (s[0] * m[7] + s[2] * m[8] + s[5] * m[4]);
+        of_centre[1] = 2 * m[10] - (s[1] * m[7] + s[3] * m[8] + s[6] * m[4]);
+    }
+};
+
 // Alpha of a footprint at a pixel: 0 where it is too faint to count.
 template <class real>
 DREAMKIT_FORMULA real visible(real raw, real power) {

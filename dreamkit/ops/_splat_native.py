@@ -12,10 +12,10 @@ from torch import Tensor
 
 from dreamkit.cameras import Cameras
 from dreamkit.ops import _library
-from dreamkit.ops.splat_projection import camera_frames
+from dreamkit.ops.splat_projection import Footprints, camera_frames
 from dreamkit.ops.splat_tiles import TILE, Tiles, bin_tiles, tile_boxes
 
-MOMENTS = {3: 5}
+MOMENTS = {3: 5, 7: 11}
 "Sums over pixels that the gradient of a footprint's shape and centre follows from, by the entries of the shape."
 
 
@@ -32,12 +32,18 @@ def splat(
     """Accumulated values, alpha, centres and radii."""
     lens = [float(cameras.width), float(cameras.height), near, float(antialiased)]
     frames = camera_frames(cameras, means.dtype)
-    centre, shape, opacity, depth, reach, radius = project(means, scales, rotations, opacities, *frames, lens)
-    tiles = _tiles(centre, reach, radius, depth, cameras.height, cameras.width)
-    sizes = [len(cameras), tiles.rows, tiles.columns, cameras.height, cameras.width]
+    seen = Footprints(*project(means, scales, rotations, opacities, *frames, lens))
+    accumulated, alpha = composite(seen, values, cameras.height, cameras.width)
+    return accumulated, alpha, seen.centre, seen.radius
+
+
+def composite(seen: Footprints, values: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Accumulated values and alpha of footprints, ellipses or disks."""
+    tiles = _tiles(seen.centre, seen.reach, seen.radius, seen.depth, height, width)
+    sizes = [len(values), tiles.rows, tiles.columns, height, width]
     lists = (tiles.starts, tiles.splat, tiles.slot, tiles.offsets)
-    accumulated, through, _ = blend(centre, shape, opacity, reach, values, *lists, sizes)
-    return accumulated, (1 - through).unsqueeze(-1), centre, radius
+    accumulated, through, _ = blend(seen.centre, seen.shape, seen.opacity, seen.reach, values, *lists, sizes)
+    return accumulated, (1 - through).unsqueeze(-1)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dreamkit.cameras import Cameras
 from dreamkit.ops import _gsplat, _library, _splat_native
+from dreamkit.ops.disk_projection import DISK_ENTRIES, disk_power
 from dreamkit.ops.splat_projection import LEAST_ALPHA, Footprints, project_reference
 from dreamkit.ops.splat_tiles import TILE, Tiles, bin_tiles
 
@@ -51,7 +52,7 @@ def splat(
     when it shrinks below a pixel; train and view with the same setting. Source: arXiv 2308.04079, card 6.2 to 6.4.
     Raises `ValueError` where shapes or types do not fit.
     """
-    _validate(means, scales, rotations, opacities, values, cameras)
+    validate(means, scales, rotations, opacities, values, cameras, axes=3)
     arguments = (means, scales, rotations, opacities, values, cameras, antialiased, near)
     gsplat = _library.library("splat", means)
     if gsplat is not None:
@@ -100,8 +101,7 @@ def _blend_tile(
     row, column = divmod(index % (tiles.rows * tiles.columns), tiles.columns)
     y, x = torch.meshgrid(middle + row * side, middle + column * side, indexing="ij")
     dx, dy = centre[:, :1] - x.reshape(1, -1), centre[:, 1:] - y.reshape(1, -1)
-    a, b, c = shape.unsqueeze(-1).unbind(dim=1)
-    power = -0.5 * (a * dx * dx + c * dy * dy) - b * dx * dy
+    power = disk_power(shape, -dx, -dy) if shape.shape[-1] == DISK_ENTRIES else _ellipse_power(shape, dx, dy)
     raw = opacity.unsqueeze(-1) * torch.exp(power)
     alpha = torch.where((raw >= LEAST_ALPHA) & (power <= 0), raw.clamp(max=MOST_ALPHA), 0.0)
     after = torch.cumprod(1 - alpha, dim=0)
@@ -110,14 +110,20 @@ def _blend_tile(
     return torch.cat([weight.T @ values, weight.sum(dim=0).unsqueeze(-1)], dim=-1)
 
 
-def _validate(
-    means: Tensor, scales: Tensor, rotations: Tensor, opacities: Tensor, values: Tensor, cameras: Cameras
+def _ellipse_power(shape: Float[Tensor, "splats 3"], dx: Tensor, dy: Tensor) -> Float[Tensor, "splats pixels"]:
+    a, b, c = shape.unsqueeze(-1).unbind(dim=1)
+    return -0.5 * (a * dx * dx + c * dy * dy) - b * dx * dy
+
+
+def validate(
+    means: Tensor, scales: Tensor, rotations: Tensor, opacities: Tensor, values: Tensor, cameras: Cameras, axes: int
 ) -> None:
+    """Raise ValueError where shapes, types or devices do not fit together; a Gaussian has so many `axes`."""
     count, shapes = len(means), [tuple(tensor.shape) for tensor in (means, scales, rotations, opacities, values)]
-    if shapes[:4] != [(count, 3), (count, 3), (count, 4), (count,)] or shapes[4][:2] != (len(cameras), count):
+    if shapes[:4] != [(count, 3), (count, axes), (count, 4), (count,)] or shapes[4][:2] != (len(cameras), count):
         raise ValueError(
             f"splat: means, scales, rotations, opacities, values have shapes {shapes} for {len(cameras)} cameras; "
-            "expected (n, 3), (n, 3), (n, 4), (n,) and (cameras, n, channels)"
+            f"expected (n, 3), (n, {axes}), (n, 4), (n,) and (cameras, n, channels)"
         )
     if {tensor.dtype for tensor in (means, scales, rotations, opacities, values)} not in (
         {torch.float32},

@@ -25,7 +25,7 @@ class Footprints:
 
     centre: Float[Tensor, "batch gaussians 2"]
     shape: Float[Tensor, "batch gaussians entries"]
-    "The inverse covariance's entries xx, xy, yy, in 1 / square pixels."
+    "The inverse covariance's entries xx, xy, yy, in 1 / square pixels; for disks, those of `disk_projection.py`."
     opacity: Float[Tensor, "batch gaussians"]
     "Peak alpha, with the antialiasing factor; zero where the Gaussian is behind the near plane."
     depth: Float[Tensor, "batch gaussians"]

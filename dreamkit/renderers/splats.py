@@ -47,25 +47,13 @@ class SplatRenderer(AbstractRenderer):
     ) -> Rendering:
         """See `AbstractRenderer.render`. Raises TypeError when the shape is no cloud of Gaussians."""
         cloud = _checked(shape)
-        lights = None if generator is None else material.draw_lights(cameras, progress, generator)
         behind = background.color(cameras.rays().directions, generator)
-        towards = cloud.positions - cameras.position[:, None].to(cloud.positions)
-        distance = towards.norm(dim=-1, keepdim=True)
-        directions = towards / distance.clamp_min(1e-8)
+        lights = None if generator is None else material.draw_lights(cameras, progress, generator)
         wanted = normals or (material.needs_normal and lights is not None)
-        normal = cloud.normals_to(directions) if wanted else None
-        color = _shaded(cloud, material, lights, directions, normal)
+        color, distance, normal = shade(cloud, material, lights, cameras, wanted)
         values = torch.cat([color, distance] if normal is None else [color, distance, normal], dim=-1)
-        drawn = splat(
-            cloud.positions,
-            cloud.deviations,
-            cloud.rotations,
-            cloud.alphas,
-            values,
-            cameras,
-            self.antialiased,
-            self.near,
-        )
+        own = cloud.positions, cloud.deviations, cloud.rotations, cloud.alphas
+        drawn = splat(*own, values, cameras, self.antialiased, self.near)
         return _develop(drawn, behind, cloud if generator is not None else None)
 
     @torch.no_grad()
@@ -90,13 +78,16 @@ class SplatRenderer(AbstractRenderer):
         return torch.where(chosen > 0, moment.gather(-1, middle) / chosen.clamp_min(1e-12), 0.0)
 
 
-def _shaded(
-    cloud: Gaussians,
-    material: AbstractMaterial,
-    lights: Lights | None,
-    directions: Float[Tensor, "views gaussians 3"],
-    normal: Float[Tensor, "views gaussians 3"] | None,
-) -> Float[Tensor, "views gaussians 3"]:
+def shade(
+    cloud: Gaussians, material: AbstractMaterial, lights: Lights | None, cameras: Cameras, normals: bool
+) -> tuple[
+    Float[Tensor, "views gaussians 3"], Float[Tensor, "views gaussians 1"], Float[Tensor, "views gaussians 3"] | None
+]:
+    """Colour, distance from the camera and, where they are wanted, normals that face it, for each Gaussian and view."""
+    towards = cloud.positions - cameras.position[:, None].to(cloud.positions)
+    distance = towards.norm(dim=-1, keepdim=True)
+    directions = towards / distance.clamp_min(1e-8)
+    normal = cloud.normals_to(directions) if normals else None
     views, count, _ = directions.shape
     points = ShadingPoints(
         cloud.seen_from(directions).reshape(views * count, -1),
@@ -105,18 +96,12 @@ def _shaded(
         torch.arange(views, device=directions.device).repeat_interleave(count),
         None if normal is None else normal.reshape(-1, 3),
     )
-    return material.shade(points, lights).view(views, count, 3)
+    return material.shade(points, lights).view(views, count, 3), distance, normal
 
 
 def _develop(drawn: Splatted, behind: Float[Tensor, "batch height width 3"], training: Gaussians | None) -> Rendering:
     color, depth, normal = drawn.accumulated[..., :3], drawn.accumulated[..., 3:4], drawn.accumulated[..., 4:]
-    statistics = None
-    if training is not None:
-        if drawn.centre.requires_grad:
-            drawn.centre.retain_grad()
-        height, width = behind.shape[1:3]
-        deviations = training.scales.exp() / training.radius
-        statistics = SplatStatistics(drawn.centre, drawn.radius, deviations, training.alphas, height, width)
+    statistics = None if training is None else statistics_of(drawn, training)
     seen = drawn.alpha > 0
     # Both branches of `where` get a gradient: the one not taken must not divide by zero.
     distance = torch.where(seen, depth / torch.where(seen, drawn.alpha, 1), 0)
@@ -127,6 +112,15 @@ def _develop(drawn: Splatted, behind: Float[Tensor, "batch height width 3"], tra
         normal if normal.shape[-1] else None,
         splats=statistics,
     )
+
+
+def statistics_of(drawn: Splatted, cloud: Gaussians) -> SplatStatistics:
+    """What density control and regularisers look at; the centres keep their gradient."""
+    if drawn.centre.requires_grad:
+        drawn.centre.retain_grad()
+    height, width = drawn.alpha.shape[1:3]
+    deviations = cloud.scales.exp() / cloud.radius
+    return SplatStatistics(drawn.centre, drawn.radius, deviations, cloud.alphas, height, width)
 
 
 def _checked(shape: nn.Module) -> Gaussians:

@@ -36,6 +36,9 @@ class Regularization:
     "This one and the next two are for clouds of Gaussians."
     splat_anisotropy: Schedule = 0.0
     splat_entropy: Schedule = 0.0
+    surfel_distortion: Schedule = 0.0
+    "This one and the next are for surfels (renderer.type = surfel_renderer)."
+    surfel_normals: Schedule = 0.0
 
     @property
     def needs_normals(self) -> bool:

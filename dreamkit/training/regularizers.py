@@ -111,6 +111,29 @@ def splat_entropy(rendering: Rendering) -> Float[Tensor, ""]:
     return _entropy(_splats(rendering, "splat_entropy").opacities)
 
 
+def surfel_distortion(rendering: Rendering) -> Float[Tensor, ""]:
+    """Disks on a ray lie at one depth: `mean sum_{i<j} w_i w_j (m_i - m_j)^2`, m inverse depths in 1 / scene units.
+
+    Source: 2DGS (arXiv 2403.17888), equation 13; card rep 6.8. Raises ValueError without surfels; so does the next.
+    """
+    distortion = _splats(rendering, "surfel_distortion").distortion
+    if distortion is None:
+        raise ValueError("surfel_distortion is a property of surfels; draw flat Gaussians with the surfel_renderer")
+    return distortion.mean()
+
+
+def surfel_normals(rendering: Rendering) -> Float[Tensor, ""]:
+    """Disks lie along the surface that their depths describe: `mean a (a - n . n_depth)`, a = alpha, a constant.
+
+    Its gradient is that of 2DGS's `mean 1 - n . (a n_depth)`; it is zero where all agree and where nothing is drawn.
+    Source: arXiv 2403.17888, equation 14; card rep 6.8.
+    """
+    surface = _splats(rendering, "surfel_normals").depth_normal
+    if surface is None or rendering.normal is None:
+        raise ValueError("surfel_normals is a property of surfels; draw flat Gaussians with the surfel_renderer")
+    return (dot(surface, surface) - dot(rendering.normal, surface)).mean()
+
+
 def total_variation(image: Float[Tensor, "batch height width channels"]) -> Float[Tensor, ""]:
     """Mean absolute difference of neighbours, `mean |I(x+1, y) - I(x, y)| + mean |I(x, y+1) - I(x, y)|`."""
     across, down = image.diff(dim=2).abs(), image.diff(dim=1).abs()

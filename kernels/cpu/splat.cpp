@@ -209,7 +209,10 @@ void blend(const Painting<real>& p, const TileLists& tiles, const Picture<real>&
     {
         Block<real> block(p.channels);
 #pragma omp for schedule(dynamic, 1)
-        for (int64_t index = 0; index < count; ++index) blend_tile<Ellipse<real>>(p, tiles, out, index, block);
+        for (int64_t index = 0; index < count; ++index) {
+            if (p.entries == Disk<real>::kEntries) blend_tile<Disk<real>>(p, tiles, out, index, block);
+            else blend_tile<Ellipse<real>>(p, tiles, out, index, block);
+        }
     }
 }
 
@@ -222,8 +225,11 @@ void blend_vjp(const Painting<real>& p, const TileLists& tiles, const PictureCot
         Block<real> block(p.channels);
         std::vector<real> of_values(p.channels * kTile);
 #pragma omp for schedule(dynamic, 1)
-        for (int64_t index = 0; index < count; ++index)
-            blend_tile_vjp<Ellipse<real>>(p, tiles, g, partial, index, block, of_values);
+        for (int64_t index = 0; index < count; ++index) {
+            if (p.entries == Disk<real>::kEntries)
+                blend_tile_vjp<Disk<real>>(p, tiles, g, partial, index, block, of_values);
+            else blend_tile_vjp<Ellipse<real>>(p, tiles, g, partial, index, block, of_values);
+        }
     }
 }
 
@@ -231,7 +237,10 @@ template <class real>
 void gather(const Painting<real>& p, const int64_t* offsets, int64_t splats, const real* partial,
             const Seen<real>& gradient, real* values, Launch launch) {
 #pragma omp parallel for schedule(static) num_threads(launch.threads)
-    for (int64_t i = 0; i < splats; ++i) gather_one<Ellipse<real>>(p, offsets, partial, gradient, values, i);
+    for (int64_t i = 0; i < splats; ++i) {
+        if (p.entries == Disk<real>::kEntries) gather_one<Disk<real>>(p, offsets, partial, gradient, values, i);
+        else gather_one<Ellipse<real>>(p, offsets, partial, gradient, values, i);
+    }
 }
 
 #define DREAMKIT_INSTANTIATE(real)                                                                                    \

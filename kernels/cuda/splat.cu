@@ -140,7 +140,9 @@ template <class real>
 void blend(const Painting<real>& p, const TileLists& tiles, const Picture<real>& out, Launch launch) {
     const unsigned blocks = blocks_of(tiles);
     if (blocks == 0) return;
-    blend_tiles<Ellipse<real>><<<blocks, kPixels, 0, reinterpret_cast<cudaStream_t>(launch.stream)>>>(p, tiles, out);
+    const auto stream = reinterpret_cast<cudaStream_t>(launch.stream);
+    if (p.entries == Disk<real>::kEntries) blend_tiles<Disk<real>><<<blocks, kPixels, 0, stream>>>(p, tiles, out);
+    else blend_tiles<Ellipse<real>><<<blocks, kPixels, 0, stream>>>(p, tiles, out);
     check_launch();
 }
 
@@ -149,8 +151,10 @@ void blend_vjp(const Painting<real>& p, const TileLists& tiles, const PictureCot
                Launch launch) {
     const unsigned blocks = blocks_of(tiles);
     if (blocks == 0) return;
-    blend_tiles_vjp<Ellipse<real>>
-        <<<blocks, kPixels, 0, reinterpret_cast<cudaStream_t>(launch.stream)>>>(p, tiles, g, partial);
+    const auto stream = reinterpret_cast<cudaStream_t>(launch.stream);
+    if (p.entries == Disk<real>::kEntries)
+        blend_tiles_vjp<Disk<real>><<<blocks, kPixels, 0, stream>>>(p, tiles, g, partial);
+    else blend_tiles_vjp<Ellipse<real>><<<blocks, kPixels, 0, stream>>>(p, tiles, g, partial);
     check_launch();
 }
 
@@ -159,7 +163,11 @@ void gather(const Painting<real>& painting, const int64_t* offsets, int64_t spla
             const Seen<real>& gradient, real* values, Launch launch) {
     const Painting<real> p = painting;
     const Seen<real> out = gradient;
-    for_each(splats, launch, [=] __device__(int64_t i) { gather_one<Ellipse<real>>(p, offsets, partial, out, values, i); });
+    if (p.entries == Disk<real>::kEntries)
+        for_each(splats, launch, [=] __device__(int64_t i) { gather_one<Disk<real>>(p, offsets, partial, out, values, i); });
+    else
+        for_each(splats, launch,
+                 [=] __device__(int64_t i) { gather_one<Ellipse<real>>(p, offsets, partial, out, values, i); });
 }
 
 #define DREAMKIT_INSTANTIATE(real)                                                                                    \
