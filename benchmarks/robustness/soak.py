@@ -56,7 +56,7 @@ def soak_batch(folder: Path, until: float, random: Random, found: Findings) -> N
     file = folder / "prompts.txt"
     file.write_text("\n".join(PROMPTS) + "\n")
     expected = _round(folder / "first", file, None, found)
-    while time.monotonic() < until:
+    while time.monotonic() < until and not found.wrong:
         got = _round(folder / "again", file, random, found)
         if got != expected:
             found.wrong.append(f"round {found.rounds}: other bytes or prompts than undisturbed: {got} and {expected}")
@@ -106,6 +106,8 @@ def _attend(process: psutil.Popen, random: Random | None, found: Findings) -> fl
 
 
 def _made(out: Path, found: Findings) -> dict[str, str]:
+    if not (out / "manifest.json").exists():
+        return {}  # It has ended in an error, which was noted.
     told = json.loads((out / "manifest.json").read_text())["prompts"]
     names = sorted(entry["prompt"] for entry in told if entry["status"] == "done")
     folders = [path for path in out.iterdir() if (path / "result.json").exists()]
