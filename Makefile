@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SOURCES := $(shell find kernels -type f) CMakeLists.txt pyproject.toml constraints.txt
 
-.PHONY: demo test test-long bench lint format cuda-check clean
+.PHONY: demo test test-long bench fuzz soak lint format cuda-check clean
 .DEFAULT_GOAL := demo
 
 $(READY): $(SOURCES)
@@ -34,6 +34,18 @@ test-long: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/speed/kernels.py
 	$(BIN)/python benchmarks/speed/step.py
+
+# Ten minutes each of random damage to everything that reads strangers' input; fails on a crash, an escape, or a
+# refusal without words.
+MINUTES ?= 10
+fuzz: $(READY)
+	for target in importers recipes prompts app; do \
+	  $(BIN)/python benchmarks/robustness/fuzz.py $$target --minutes $(MINUTES) || exit 1; done
+
+# Batches that are killed at random and a server that never rests; fails where a prompt is lost or doubled, or where
+# memory or open files keep growing.
+soak: $(READY)
+	$(BIN)/python benchmarks/robustness/soak.py --minutes $(MINUTES)
 
 lint: $(READY)
 	$(BIN)/ruff check .

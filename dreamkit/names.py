@@ -1,8 +1,10 @@
 """Names that a person may choose from, and what to say when the name is not among them."""
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
@@ -15,6 +17,23 @@ def check_choice(what: str, given: str, known: Sequence[str]) -> None:
     """Raise ValueError unless `given` is one of `known`; the message lists them and proposes the nearest."""
     if given not in known:
         raise ValueError(f"unknown {what} {given!r}: known are {', '.join(known)}{did_you_mean(given, known)}")
+
+
+def existing(text: str) -> Path | None:
+    """The file or folder that a text names, `~` expanded; None where there is none.
+
+    Also for texts that no file system takes (too long, with a zero byte, the home of nobody). Raises OSError where the
+    machine does not say whether it is there.
+    """
+    try:
+        path = Path(text).expanduser()
+        return path if path.exists() else None
+    except (ValueError, RuntimeError):
+        return None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return None
 
 
 def folder_name(prompt: str, seed: int) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamkit.construct import Plain, RecipeError, unknown
+from dreamkit.names import existing
 from dreamkit.priors.locate import prior_type
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -103,13 +104,13 @@ def _extended(own: Table, named: object, beside: Path, chain: tuple[Path, ...]) 
 
 def _locate(name: str, beside: Path) -> Path:
     if not name.endswith(".toml") and "/" not in name:
-        path = FOLDER / f"{name}.toml"
-        if not path.is_file():
+        path = existing(str(FOLDER / f"{name}.toml"))
+        if path is None:
             raise RecipeError(f"recipe: {unknown(repr(name), names())}")
         return path
-    path = beside / name
-    if not path.is_file():
-        raise RecipeError(f"recipe: no file {path}")
+    path = existing(str(beside / name))
+    if path is None or not path.is_file():
+        raise RecipeError(f"recipe: no file {beside / name}")
     return path.resolve()
 
 

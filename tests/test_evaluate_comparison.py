@@ -65,3 +65,14 @@ def test_diversity_is_nothing_for_equal_assets_and_counts_only_the_same_prompt(t
 def test_a_folder_without_a_finished_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no finished run"):
         appearance(tmp_path)
+
+
+def test_a_converted_run_has_no_steps_and_is_compared_all_the_same(tmp_path: Path) -> None:
+    folder = finished_run(tmp_path / "one", "a box", (1, 1, 1))
+    told = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps({key: told[key] for key in told if key not in ("seed", "steps")}))
+    run = appearance(folder)
+    assert (run.seed, run.steps) == (None, None)
+    pytest.importorskip("matplotlib", reason="the plots need matplotlib: pip install 'dreamkit[docs]'")
+    write_comparison([run, appearance(finished_run(tmp_path / "two", "a box", (1, 2, 1)))], tmp_path / "a.html")
+    assert '<td class="n">-</td>' in (tmp_path / "a.html").read_text()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dreamkit.construct import RecipeError
 from dreamkit.recipe import Recipe, load_recipe, parse_recipe
-from dreamkit.recipe_file import read_table
+from dreamkit.recipe_file import extend_table, read_table
 
 TOYBOX = tomllib.loads(load_recipe("toybox").text())
 NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats() | st.sampled_from([0, -1, 1e308, float("nan"), float("inf")])
@@ -80,3 +80,14 @@ def test_deep_nesting_is_refused(tmp_path) -> None:
         read_table(str(path))
     with pytest.raises(RecipeError):
         load_recipe("toybox", ["prompt.scale=" + "[" * 100_000])
+
+
+@pytest.mark.parametrize(
+    "name", ["[" * 3000, "a" * 300, "a/" + "b" * 300 + ".toml", "a\0b", "~nobody-at-all/x.toml", ""]
+)
+def test_names_that_no_file_system_takes_are_refused_in_words(name: str) -> None:
+    """Found by fuzzing: "File name too long" came out as it was."""
+    with pytest.raises(RecipeError, match="recipe"):
+        read_table(name)
+    with pytest.raises(RecipeError, match="recipe"):
+        extend_table({"extends": name})

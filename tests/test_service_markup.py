@@ -141,7 +141,7 @@ def test_a_conversion_shows_what_it_kept_and_other_runs_nothing() -> None:
     }  # fmt: skip
     shown = markup.kept(told)
     assert "hash field → &lt;script&gt;" in shown
-    for words in ("30.0 dB", "0.012", "–", "27.5 dB", "height:33%", "height:100%"):
+    for words in ("30.0 dB", "0.012", "–", "27.5 dB", "height:25%", "height:100%"):
         assert words in shown
     assert shown in markup.live(run(state=State.DONE), told)
     assert markup.kept({"prompt": "a mug"}) == ""

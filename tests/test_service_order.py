@@ -87,6 +87,13 @@ def test_a_word_that_names_a_folder_here_is_a_path(tmp_path: Path, monkeypatch: 
         Order("a red mug", settings=("prior.revision=plain",)).checked(PRIORS)
 
 
+def test_a_word_too_long_for_a_path_is_none() -> None:
+    """Found by fuzzing: the file system's own "File name too long" came out."""
+    word = "a" * 400
+    recipe = Order("a red mug", settings=(f"prior.revision={word}",)).checked(PRIORS)
+    assert recipe.prior.arguments["revision"] == word
+
+
 def test_a_recipe_that_makes_something_new_cannot_edit(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="choose one that edits"):
         Order("a red mug").checked(PRIORS, tmp_path)

@@ -22,8 +22,9 @@ class Appearance:
 
     folder: Path
     prompt: str
-    seed: int
-    steps: int
+    seed: int | None
+    steps: int | None
+    "Both None for a run that was converted."
     seconds: float
     faces: int
     psnr: float
@@ -36,7 +37,7 @@ class Appearance:
     views: Float[Tensor, "views height width 3"]
 
 
-def appearance(folder: Path, size: int = 64) -> Appearance:
+def appearance(folder: Path, size: int = 128) -> Appearance:
     """Read and render a finished run. Raises FileNotFoundError for a folder without one."""
     path = folder / "metrics.json"
     if not path.is_file():
@@ -47,7 +48,7 @@ def appearance(folder: Path, size: int = 64) -> Appearance:
     named = {name: value for name, value in told.items() if name.startswith(("judge_", "score_"))}
     judged = {name: value for name, value in named.items() if value is not None}
     return Appearance(
-        folder, told["prompt"], told["seed"], told["steps"], sum(told["seconds"].values()), told["faces"],
+        folder, told["prompt"], told.get("seed"), told.get("steps"), sum(told["seconds"].values()), told["faces"],
         told["mesh_psnr_median"], saturation(seen.color, seen.alpha), judged, _losses(folder), seen.color,
     )  # fmt: skip
 

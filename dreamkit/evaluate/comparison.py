@@ -25,6 +25,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[Appearance], float | None]]] = {
     "R-precision": ("{:.2f}", lambda run: run.judged.get("score_r_precision")),
     "reward": ("{:.2f}", lambda run: run.judged.get("score_reward")),
 }
+_PALETTE = ("#c8612c", "#3f6f9e", "#4b8b57", "#8a5a9e", "#b08a1e", "#3d8f8f", "#a8486a", "#6b6b6b")
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
@@ -35,14 +36,17 @@ body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72re
 h1 {{ font-size: 1.4rem; font-weight: 600; }} h2 {{ font-size: 1.1rem; font-weight: 600; margin-top: 2.2rem; }}
 .wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; }} th, td {{ padding: .3rem .8rem; border-bottom: 1px solid #ddd; }}
-th {{ font-weight: 600; text-align: left; }} td.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
-td {{ overflow-wrap: anywhere; }} .strip {{ width: 100%; max-width: 64rem; display: block; }} img {{ max-width: 100%; }}
-p {{ color: #555; }}
+th {{ font-weight: 600; text-align: left; vertical-align: bottom; }} td {{ min-width: 4ch; overflow-wrap: break-word; }}
+td:nth-child(2), td:nth-child(3) {{ min-width: 14ch; max-width: 40ch; }}
+.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
+td.run {{ font-weight: 600; min-width: 1ch; padding: .3rem 0; }} th {{ white-space: nowrap; }}
+.strip, .plots {{ width: 100%; min-width: 40rem; display: block; }} .strip {{ max-width: 64rem; }}
+p {{ color: #555; }} b {{ color: #222; }}
 </style></head>
 <body><h1>{count} runs</h1><p>{summary}</p>
 <h2>Numbers</h2><div class="wide"><table>{table}</table></div>
-<h2>Plots</h2><p>{plots}</p>
-<h2>Eight views of each</h2>{strips}
+<h2>Plots</h2><div class="wide">{plots}</div>
+<h2>Eight views of each</h2><p>The front first, then every 45 degrees counter-clockwise.</p>{strips}
 </body></html>
 """
 
@@ -53,32 +57,43 @@ def write_comparison(runs: Sequence[Appearance], path: Path) -> None:
     summary = "Saturation and diversity are of the exported assets, seen from eight sides."
     if spread is not None:
         summary += f" Diversity between assets of the same prompt: {spread:.3f} (RMS difference of their views)."
-    strips = "".join(_strip(run) for run in runs)
+    strips = "".join(_strip(number, run) for number, run in enumerate(runs, start=1))
     page = _PAGE.format(
         count=len(runs),
         summary=summary,
         table=_table(runs),
-        plots=f'<img alt="plots" src="{_plots(runs)}">',
+        plots=f'<img class="plots" alt="loss, saturation and time of each run" src="{_plots(runs)}">',
         strips=strips,
     )
     write_atomically(path, page.encode("utf-8", "replace"))
 
 
-def _strip(run: Appearance) -> str:
+def _color(number: int) -> str:
+    """The colour of a run, by its number from 1: in the table, in the plots and above its pictures."""
+    return _PALETTE[(number - 1) % len(_PALETTE)]
+
+
+def _mark(number: int) -> str:
+    return f'<span style="color:{_color(number)}">{number}</span>'
+
+
+def _strip(number: int, run: Appearance) -> str:
     picture = _data(encode_png(torch.cat(list(run.views), dim=1)), "png")
     return (
-        f"<p>{escape(run.prompt)} <small>({escape(run.folder.name)})</small></p>"
-        f'<img class="strip" alt="{escape(run.prompt)}" src="{picture}">'
+        f"<p><b>{_mark(number)}</b> {escape(run.prompt)} <small>({escape(run.folder.name)})</small></p>"
+        f'<div class="wide"><img class="strip" alt="{escape(run.prompt)}" src="{picture}"></div>'
     )
 
 
 def _table(runs: Sequence[Appearance]) -> str:
     shown = {name: column for name, column in _COLUMNS.items() if any(column[1](run) is not None for run in runs)}
-    rows = ["<tr><th>run</th><th>prompt</th>" + "".join(f"<th>{name}</th>" for name in shown) + "</tr>"]
-    for run in runs:
+    heads = "".join(f'<th class="n">{name}</th>' for name in shown)
+    rows = [f"<tr><th></th><th>run</th><th>prompt</th>{heads}</tr>"]
+    for number, run in enumerate(runs, start=1):
         values = [(form, read(run)) for form, read in shown.values()]
         cells = "".join(f'<td class="n">{"-" if value is None else form.format(value)}</td>' for form, value in values)
-        rows.append(f"<tr><td>{escape(run.folder.name)}</td><td>{escape(run.prompt)}</td>{cells}</tr>")
+        told = f"<td>{escape(run.folder.name)}</td><td>{escape(run.prompt)}</td>"
+        rows.append(f'<tr><td class="run">{_mark(number)}</td>{told}{cells}</tr>')
     return "".join(rows)
 
 
@@ -91,11 +106,15 @@ def _plots(runs: Sequence[Appearance]) -> str:
         raise ValueError("the report's plots need matplotlib: pip install 'dreamkit[docs]'") from error
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     loss, saturated, time = figure.subplots(1, 3)
-    for run in runs:
-        loss.plot(*zip(*run.losses, strict=True) if run.losses else ((), ()), linewidth=1)
     names = [str(number) for number in range(1, len(runs) + 1)]
-    saturated.bar(names, [run.saturation for run in runs], color="#5b7fa6")
-    time.bar(names, [run.seconds for run in runs], color="#8a8a8a")
+    colors = [_color(number) for number in range(1, len(runs) + 1)]
+    for run, color in zip(runs, colors, strict=True):
+        loss.plot(*zip(*run.losses, strict=True) if run.losses else ((), ()), linewidth=1.2, color=color)
+    if any(value > 0 for run in runs for _, value in run.losses):
+        # Methods weigh their losses by powers of ten; each one's course is what can be compared.
+        loss.set_yscale("log")
+    saturated.bar(names, [run.saturation for run in runs], color=colors)
+    time.bar(names, [run.seconds for run in runs], color=colors)
     for axes, title in ((loss, "loss by step"), (saturated, "saturation by run"), (time, "seconds by run")):
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)

@@ -14,7 +14,7 @@ from dreamkit.materials.lights import Lights
 from dreamkit.materials.monte_carlo import Samples, reflect_radiance
 from dreamkit.materials.radiance_file import read_hdr
 from dreamkit.materials.split_sum import PrefilteredMaps, prefilter, reflect_maps
-from dreamkit.names import did_you_mean
+from dreamkit.names import did_you_mean, existing
 from dreamkit.vectors import dot
 
 LAMP_SAMPLES = 16
@@ -134,8 +134,8 @@ def environment_path(name: str) -> Path:
     """The .hdr file of an environment: one in the box, or a path. Raises ValueError for a name that is neither."""
     package = Path(__file__).resolve().parents[1]
     folders = [root / "assets" / "environments" for root in (package, package.parent)]
-    for place in (*(folder / f"{name}.hdr" for folder in folders), Path(name).expanduser()):
-        if place.is_file():
+    for text in (*(str(folder / f"{name}.hdr") for folder in folders), name):
+        if (place := existing(text)) is not None and place.is_file():
             return place
     known = sorted({path.stem for folder in folders for path in folder.glob("*.hdr")})
     raise ValueError(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dreamkit.names import did_you_mean
+from dreamkit.names import did_you_mean, existing
 from dreamkit.priors.family import NETWORKS, READERS, misfit, pipeline_class
 
 # The original repositories of Stable Diffusion 1.5 (runwayml) and 2.x (stabilityai) have been withdrawn from the hub;
@@ -57,8 +57,8 @@ def locate(name: str, revision: str | None = None, half: bool = False, kind: str
     """
     if name == "toybox":
         folder = _toybox()
-    elif Path(name).expanduser().is_dir():
-        folder = Path(name).expanduser()
+    elif (local := existing(name)) is not None and local.is_dir():
+        folder = local
     else:
         if _TYPES.get(name, kind) != kind:
             raise PriorNotFound(
@@ -75,7 +75,8 @@ def prior_type(name: str) -> str | None:
     """The `type` of prior that reads this model, as far as that can be told without a download."""
     if name == "toybox" or name in ALIASES:
         return _TYPES.get(name, "latent_diffusion")
-    return READERS.get(pipeline_class(Path(name).expanduser()) or "")
+    local = existing(name)
+    return READERS.get(pipeline_class(local) or "") if local is not None else None
 
 
 def variant(folder: Path, component: str, half: bool) -> str | None:

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from dreamkit.construct import RecipeError
+from dreamkit.names import existing
 
 MOST = {
     "steps": 20_000, "views": 32, "sizes": 1024, "samples": 4096, "importance": 1024, "hidden": 1024,
@@ -54,7 +54,7 @@ def _check_number(place: str, value: float, bounds: Mapping[str, int]) -> None:
 def _check_text(place: str, value: str) -> None:
     """A bare word that happens to name a folder here is a path as well: some options take either."""
     looks_like_a_path = any(mark in value for mark in ("/", "\\", "~", "\0")) or value.startswith(".")
-    if value and (looks_like_a_path or len(value) > 500 or Path(value).exists()):
+    if value and (looks_like_a_path or len(value) > 500 or existing(value) is not None):
         raise RecipeError(f"{place}: the page takes no paths; got {value[:80]!r}. Use the command line for those")
 
 

@@ -108,7 +108,7 @@ def _told(value: Any, form: str) -> str:
     return form.format(value) if isinstance(value, int | float) else "–"
 
 
-def _view_bars(views: Sequence[Any], full: float = 45.0) -> str:
+def _view_bars(views: Sequence[Any], full: float = 60.0) -> str:
     """One bar for each held-out view: PSNR from 0 to `full` dB; a view that JSON cannot say lost nothing."""
     bars = []
     for number, value in enumerate(views, start=1):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreamkit.construct import RecipeError
+from dreamkit.names import existing
 from dreamkit.priors.locate import locate
 from dreamkit.priors.vocabulary import Vocabulary
 from dreamkit.recipe import Recipe, parse_recipe
@@ -95,7 +96,8 @@ def check_words(prompt: str, model: str) -> None:
 
 def known_words(model: str) -> Vocabulary | None:
     """The vocabulary of a prior in the box or in a local folder; None where any prompt will do."""
-    if model != "toybox" and not Path(model).expanduser().is_dir():
+    local = existing(model)
+    if model != "toybox" and (local is None or not local.is_dir()):
         return None
     return Vocabulary.of(locate(model))
 

@@ -1,5 +1,6 @@
 """`dreamkit view`: a run in the browser, seen by each visitor from where they like, new when its files are (viser)."""
 
+import math
 import socket
 import time
 from collections.abc import Iterator
@@ -90,6 +91,7 @@ class Viewer:
         scene.set_up_direction("+y")
         self.server.initial_camera.position = (1.2, 0.8, 2.2)
         self.server.initial_camera.look_at = (0.0, 0.0, 0.0)
+        self.server.initial_camera.fov = math.radians(40)
         self.title = self.server.gui.add_markdown("")
         self.status = self.server.gui.add_markdown("reading ...")
         self.choice = self.server.gui.add_dropdown("show", ("render",), visible=False)
