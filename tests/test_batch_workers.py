@@ -14,6 +14,7 @@ from tiny_batches import TINY, checksums, plan, worker_at
 
 from dreamkit.batch.pool import ATTEMPTS, LocalPool, WorkersBroken
 from dreamkit.batch.result import Result
+from dreamkit.rendering import Step
 
 COMMAND = [sys.executable, "-m", "dreamkit", "batch"]
 OPTIONS = ["--device", "cpu", *[part for setting in TINY for part in ("--set", setting)]]
@@ -102,15 +103,48 @@ def _awaited(look: Callable[[], list], process: subprocess.Popen) -> list:
 
 def test_workers_that_cannot_start_are_told_with_their_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Python that ends at once stands for an installation that is broken."""
-    broken = tmp_path / "python"
-    broken.write_text("#!/bin/sh\necho the libraries are gone >&2\nexit 3\n")
-    broken.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(broken))
+    pretend(tmp_path, monkeypatch, "import sys\nprint('the libraries are gone', file=sys.stderr)\nsys.exit(3)\n")
     with pytest.raises(WorkersBroken, match="exit code 3"):
         list(pool(tmp_path, 1).run(plan(tmp_path, "a red mug")))
     assert (tmp_path / "workers.log").read_text().count("the libraries are gone") == ATTEMPTS
 
 
+SLEEPY = """
+import json, pathlib, sys, time
+print(json.dumps({"event": "ready"}), flush=True)
+for line in sys.stdin:
+    for task in json.loads(line):
+        if "mug" in task["prompt"] and not pathlib.Path(task["folder"]).exists():
+            pathlib.Path(task["folder"]).mkdir()
+            time.sleep(600)
+        print(json.dumps({"event": "result", "key": task["key"], "status": "done"}), flush=True)
+"""
+"A worker that hangs when it meets a mug for the first time."
+
+
+def test_a_worker_that_hangs_is_replaced_and_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(tmp_path, monkeypatch, SLEEPY)
+    tasks = plan(tmp_path, "a red mug", "a blue cat", "a red car")
+    # Ten seconds, so that a busy machine can start a worker meanwhile.
+    events = list(LocalPool(2, tmp_path / "workers.log", patience=10.0).run(tasks))
+    notes = [(event.task.prompt, event.said.note) for event in events if isinstance(event.said, Step)]
+    assert notes == [("a red mug", "the worker died (silent for 10 s); again from its checkpoint")]
+    ended = [(event.task.prompt, event.said.status) for event in events if isinstance(event.said, Result)]
+    assert ended == [("a blue cat", "done"), ("a red car", "done"), ("a red mug", "done")]
+
+
+def pretend(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a script in the place of Python."""
+    python = folder / "python"
+    python.write_text(f"#!{sys.executable}\n{script}")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+
 def test_numbers_of_workers_and_threads_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="workers >= 1"):
+    with pytest.raises(ValueError, match="workers=0"):
         LocalPool(0, tmp_path / "log")
+    with pytest.raises(ValueError, match="pack=0"):
+        LocalPool(1, tmp_path / "log", pack=0)
+    with pytest.raises(ValueError, match="patience=0"):
+        LocalPool(1, tmp_path / "log", patience=0)
