@@ -1,12 +1,14 @@
 """Packs of tasks: which are packed, and that packing changes nothing but rounding."""
 
+import os
+import signal
 from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_batches import TINY, checksums, plan
+from tiny_batches import TINY, checksums, plan, worker_at
 
 from dreamkit.batch.pack import packs_of, perform_pack
 from dreamkit.batch.perform import LoadedPrior
@@ -60,17 +62,19 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_pack_makes_what_its_tasks_make_alone(packed: Path, tmp_path: Path) -> None:
-    """Everything that a checkpoint holds, random numbers and optimiser included, after six steps."""
     for task in plan(tmp_path, PROMPTS[0], PROMPTS[2]):
         list(perform_pack([task], LoadedPrior("cpu")))
-        mine, theirs = (
-            load_checkpoint(folder / Path(task.folder).name / "checkpoint.safetensors") for folder in (tmp_path, packed)
-        )
-        assert mine.facts == theirs.facts
-        assert torch.equal(mine.tensors["generator"], theirs.tensors["generator"])
-        for name, value in mine.part("scene").items():
-            # Measured 0 with two assets on this processor; an Adam step of the encoding is 0.02.
-            torch.testing.assert_close(theirs.tensors[f"scene/{name}"], value, atol=1e-3, rtol=0)
+        check_alike(Path(task.folder), packed / Path(task.folder).name)
+
+
+def check_alike(mine: Path, theirs: Path) -> None:
+    """What the checkpoints of two runs hold, after six steps."""
+    one, two = (load_checkpoint(folder / "checkpoint.safetensors") for folder in (mine, theirs))
+    assert one.facts == two.facts
+    assert torch.equal(one.tensors["generator"], two.tensors["generator"])
+    for name, value in one.part("scene").items():
+        # Measured 0 with two assets on this processor; an Adam step of the encoding is 0.02.
+        torch.testing.assert_close(two.tensors[f"scene/{name}"], value, atol=1e-3, rtol=0)
 
 
 def test_a_pack_whose_worker_died_goes_on_one_by_one(tmp_path: Path) -> None:
@@ -91,3 +95,25 @@ def test_workers_make_packs(packed: Path, tmp_path: Path) -> None:
     assert {event.place for event in events} == {0, 1, 2}
     assert sum(isinstance(event.said, Result) for event in events) == 3
     assert checksums(tmp_path) == checksums(packed)
+
+
+@pytest.mark.slow
+def test_a_pack_that_is_killed_goes_on_from_the_checkpoint_of_each(packed: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle: both are made, as if nothing had been; each from its own checkpoint, alone."""
+    tasks, events = plan(tmp_path, PROMPTS[0], PROMPTS[2]), []
+    for event in LocalPool(1, tmp_path / "workers.log", pack=2).run(tasks):
+        events.append(event)
+        if isinstance(event.said, Step) and (event.place, event.said.index) == (1, 3):
+            os.kill(worker_at(Path(event.task.folder)), signal.SIGKILL)
+    assert [event.said.status for event in events if isinstance(event.said, Result)] == ["done", "done"]
+    died = [index for index, event in enumerate(events) if isinstance(event.said, Step) and _of_death(event.said)]
+    assert len(died) == 2
+    for task in tasks:
+        later = [event.said for event in events[died[1] :] if event.task.key == task.key]
+        # Checkpoints are made every second step.
+        assert next(said.index for said in later if isinstance(said, Step) and said.index > 0) in (3, 5)
+        check_alike(Path(task.folder), packed / Path(task.folder).name)
+
+
+def _of_death(step: Step) -> bool:
+    return step.note is not None and "killed by signal 9" in step.note

@@ -23,3 +23,10 @@ def plan(out: Path, *prompts: str) -> tuple[Task, ...]:
 def checksums(out: Path) -> dict[str, str]:
     """Relative path to SHA-256 of every asset."""
     return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in out.glob("*/asset.*")}
+
+
+def worker_at(folder: Path) -> int:
+    """The process that holds the lock of a folder."""
+    inode = (folder / "run.lock").stat().st_ino
+    lock = next(line for line in Path("/proc/locks").read_text().splitlines() if f":{inode} " in line)
+    return int(lock.split()[4])

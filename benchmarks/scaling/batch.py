@@ -1,8 +1,9 @@
 """A batch against a shell loop, and against kill -9: `python benchmarks/scaling/batch.py whole|killed|loop|report`.
 
 `whole` runs `dreamkit batch` undisturbed; `killed` runs the same batch and kills it three times at random, then lets it
-end; `loop` runs `dreamkit generate` once for each of the first prompts, as a shell would; `report` compares the three
-and writes docs/results/batch.md. Few steps and a coarse export: what is measured is the batch, not the distillation.
+end; `loop` runs `dreamkit generate` once for each of the first prompts, as a shell would, and goes on where it was
+stopped; `report` compares the three and prints the table of docs/results/batch.md. Few steps and a coarse export: what
+is measured is the batch, not the distillation.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,7 +41,8 @@ def batch(out: Path, workers: int) -> list[str]:
 
 def whole(out: Path, workers: int) -> dict:
     """Wall clock and processor seconds of an undisturbed batch."""
-    return measured(lambda: quiet(batch(out / "whole", workers)).wait())
+    assert not (out / "whole").exists(), f"{out / 'whole'} is there: a batch that goes on would be timed too short"
+    return spent(batch(out / "whole", workers))
 
 
 def killed(out: Path, workers: int, seed: int = 0) -> dict:
@@ -65,21 +68,28 @@ def killed(out: Path, workers: int, seed: int = 0) -> dict:
 def loop(out: Path, count: int) -> dict:
     """`dreamkit generate` for each of the first prompts, one after the other and one thread each."""
     os.environ["OMP_NUM_THREADS"] = "1"
-
-    def run() -> None:
-        for index, prompt in enumerate(prompts_of()[:count]):
-            folder = str(out / "loop" / str(index))
-            assert quiet([*PYTHON, "generate", prompt, "--out", folder, *OPTIONS]).wait() == 0
-
-    return measured(run) | {"count": count}
+    entries = [alone(out / "loop" / str(index), prompt) for index, prompt in enumerate(prompts_of()[:count])]
+    sums = {name: sum(entry[name] for entry in entries) for name in ("seconds", "processor")}
+    return sums | {"load": max(entry["load"] for entry in entries), "count": count}
 
 
-def measured(work) -> dict:
+def alone(folder: Path, prompt: str) -> dict:
+    """What one prompt costs; measured once, and again where that was cut short."""
+    told = folder.with_suffix(".json")
+    if not told.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(exist_ok=True)
+        told.write_text(json.dumps(spent([*PYTHON, "generate", prompt, "--out", str(folder), *OPTIONS])))
+    return json.loads(told.read_text())
+
+
+def spent(command: list[str]) -> dict:
+    """Wall clock and processor seconds of a command that must succeed."""
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    work()
+    assert quiet(command).wait() == 0, command
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"seconds": time.monotonic() - began, "processor": spent, "load": os.getloadavg()[1]}
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"seconds": time.monotonic() - began, "processor": processor, "load": os.getloadavg()[1]}
 
 
 def prompts_of() -> list[str]:

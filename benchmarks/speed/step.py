@@ -49,7 +49,7 @@ def measure(recipe_name: str, steps: int, warmup: int) -> dict[str, float]:
     scene.update = clock.wrap("occupancy grid", scene.update)
     run = loop.Run(scene, distiller, recipe.training, seed=0)
     run.optimizer.step = clock.wrap("Adam", run.optimizer.step)
-    torch.Tensor.backward = clock.wrap("backward (VAE and render)", torch.Tensor.backward)
+    torch.Tensor.backward = clock.wrap("render backward", torch.Tensor.backward)
     for index in range(steps + warmup):
         clock.steps.append(defaultdict(float))
         begin = time.perf_counter()

@@ -56,7 +56,8 @@ class LocalPool(AbstractPool):
 
     The bytes of an asset depend on the number of threads, and so not on the number of workers; in a pack, they depend
     on the others in it as well, by rounding. A worker that dies (out of memory, kill -9) is replaced, and its tasks go
-    on from their checkpoints, each one alone: the one that kills its worker then kills no other.
+    on from their checkpoints, each one alone: the one that kills its worker then kills no other. One that is silent for
+    `patience` seconds is taken to hang, and killed; one that is only slow holds up nothing but itself.
     """
 
     workers: int
@@ -65,11 +66,14 @@ class LocalPool(AbstractPool):
     device: str = "cpu"
     threads: int = 1
     pack: int = 1
+    patience: float = 3600.0
+    "It has to be longer than it takes to load, or to download, a prior: workers are silent meanwhile."
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.threads < 1 or self.pack < 1:
+        if self.workers < 1 or self.threads < 1 or self.pack < 1 or self.patience <= 0:
             raise ValueError(
-                f"a batch needs workers, threads and pack >= 1; got {self.workers}, {self.threads} and {self.pack}"
+                f"a batch needs workers, threads and pack >= 1, and patience > 0; got workers={self.workers}, "
+                f"threads={self.threads}, pack={self.pack}, patience={self.patience}"
             )
 
     def run(self, tasks: Sequence[Task]) -> Generator[Event]:
@@ -81,7 +85,7 @@ class LocalPool(AbstractPool):
                 for worker in workers:
                     if waiting and not worker.places:
                         worker.begin(waiting.popleft())
-                worker, message = inbox.get()
+                worker, message = _next(inbox, workers)
                 if message is None:
                     yield from _mourn(worker, attempts, waiting, self.log)
                 elif message["event"] == "ready":
@@ -93,6 +97,20 @@ class LocalPool(AbstractPool):
                 worker.stop()
 
 
+def _next(
+    inbox: "queue.SimpleQueue[tuple[_Worker, dict | None]]", workers: "Sequence[_Worker]"
+) -> "tuple[_Worker, dict | None]":
+    """What a worker says next, None for its last word; those that hang are killed meanwhile."""
+    while True:
+        if inbox.empty():
+            for worker in workers:
+                worker.kill_if_silent()
+        with suppress(queue.Empty):
+            worker, message = inbox.get(timeout=1)
+            worker.since = time.monotonic()
+            return worker, message
+
+
 def hear(places: Places, message: dict) -> Event:
     """What a worker says, as an event; a task that has a result leaves its place."""
     key, said = heard(message)
@@ -102,14 +120,15 @@ def hear(places: Places, message: dict) -> Event:
 
 def _mourn(worker: "_Worker", attempts: Counter[str], waiting: deque[Pack], log: Path) -> Iterator[Event]:
     """A worker is dead: its tasks are tried again, or given up."""
-    code, places = worker.process.wait(), worker.places
-    was_ready, worker.places = worker.ready, {}
+    code, places, was_ready = worker.process.wait(), worker.places, worker.ready
+    hung = f"silent for {worker.pool.patience:g} s" if worker.hung else ""
     worker.stillborn = 0 if was_ready else worker.stillborn + 1
     if worker.stillborn >= ATTEMPTS:
         raise WorkersBroken(f"workers end before they begin (exit code {code}); see {log} for what they said")
+    worker.places = {}
     worker.start()
     if was_ready:
-        reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}; see {log}"
+        reason = hung or (f"killed by signal {-code}" if code < 0 else f"exit code {code}; see {log}")
         yield from try_again(places, attempts, waiting, reason)
     elif places:
         waiting.appendleft(tuple(task for _, task in places.values()))
@@ -138,13 +157,16 @@ class _Worker:
     ready: bool = False
     stillborn: int = 0
     "Processes in a row that died before they were ready."
+    since: float = 0.0
+    "When it began what it does, or last said something."
+    hung: bool = False
     process: subprocess.Popen[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.start()
 
     def start(self) -> None:
-        self.ready = False
+        self.ready, self.hung = False, False
         threads = str(self.pool.threads)
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         command = [sys.executable, "-m", "dreamkit.batch.worker", self.pool.device, threads]
@@ -157,6 +179,7 @@ class _Worker:
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
 
     def begin(self, pack: Pack) -> None:
+        self.since = time.monotonic()
         self.places = {task.key: (self.number * self.pool.pack + index, task) for index, task in enumerate(pack)}
         try:
             assert self.process.stdin is not None
@@ -165,6 +188,11 @@ class _Worker:
         except BrokenPipeError:
             # It has just died; the end of its output says so as well, and the tasks are tried again.
             return
+
+    def kill_if_silent(self) -> None:
+        if self.places and time.monotonic() - self.since > self.pool.patience:
+            self.hung = True
+            self.process.kill()
 
     def stop(self) -> None:
         """A worker ends when its input does; one that hangs in a system call is killed."""

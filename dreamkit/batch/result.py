@@ -24,6 +24,7 @@ class Result:
     status: str
     error: str = ""
     seconds: float = 0.0
+    "From beginning to end; in a pack, the time of its neighbours included."
     files: Mapping[str, str] = field(default_factory=dict)
     "SHA-256 of each file, by name."
     numbers: Mapping[str, float] = field(default_factory=dict)

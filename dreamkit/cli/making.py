@@ -58,6 +58,7 @@ def batch(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default the cores, or 1 on a GPU.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each; results depend on it.")] = 1,
     pack: Annotated[int, typer.Option(min=1, help="Assets that each makes at a time, sharing the prior's calls.")] = 1,
+    patience: Annotated[float | None, typer.Option(help="Seconds until a silent worker is replaced; 3600.")] = None,
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster that shares the output folder.")] = None,
     seed_per_prompt: Annotated[bool, typer.Option(help="Another seed for each prompt, drawn from its text.")] = False,
     recipe: RecipeName = "toybox",
@@ -78,7 +79,7 @@ def batch(
     folder = out or Path("outputs") / file.stem
     with explained(), stoppable(folder, "the same command"):
         defaults = Defaults(recipe, prior, tuple(_settings(setting, steps)), seed, seed_per_prompt)
-        pool = choose_pool(folder, device if ray else choose_device(device), workers, threads, ray, pack)
+        pool = choose_pool(folder, device if ray else choose_device(device), workers, threads, ray, pack, patience)
         report = show_batch(run_batch(file, folder, pool, defaults), console)
     Console().print(batch_table(report))
     console.print(f"{folder}/index.html shows them all")
