@@ -11,6 +11,7 @@ from dreamkit.convert.bake import fill_texture
 from dreamkit.convert.unwrap import unwrap
 from dreamkit.export.check_file import check_file
 from dreamkit.export.import_asset import import_mesh
+from dreamkit.export.read_splat_glb import holds_splats, read_splat_glb
 from dreamkit.export.splat_file import DARKEST, SplatFile, from_splat_file
 from dreamkit.export.splat_ply import read_splat_ply
 from dreamkit.mesh import Mesh
@@ -28,12 +29,15 @@ def import_shape(path: Path, radius: float = 0.85, texture: int = 512) -> Textur
     """What a GLB, glTF, OBJ, PLY, STL or OFF file holds, in a ball of `radius`, for the `Unlit` material.
 
     Of a mesh's look its base colour is kept: the texture, or vertex colours (grey where there are none) on a new one of
-    `texture`^2 texels. A PLY with harmonics is a cloud of Gaussians. Raises as `import_mesh` and `read_splat_ply` do.
+    `texture`^2 texels. A PLY with harmonics is a cloud of Gaussians, and so is a
+    GLB with KHR_gaussian_splatting. Raises as `import_mesh`, `read_splat_ply` and `read_splat_glb` do.
     """
     path = Path(path)
     if path.suffix.lower() == ".ply" and path.is_file() and b"f_dc_0" in path.open("rb").read(HEADER):
         check_file(path)
         return from_splat_file(_placed(read_splat_ply(path), radius))
+    if path.suffix.lower() == ".glb" and holds_splats(path):
+        return from_splat_file(_placed(read_splat_glb(path), radius))
     mesh = import_mesh(path, radius).mesh
     if mesh.texture is None:
         mesh = _with_texture(mesh, texture)
