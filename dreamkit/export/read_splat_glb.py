@@ -29,8 +29,8 @@ def read_splat_glb(path: Path) -> SplatFile:
     """The first cloud of a GLB, as raw values: `log scale`, `logit opacity`, quaternions (w, x, y, z), harmonics.
 
     Scales and opacities are kept away from where the inverse is infinite (1e-12; 1e-7 from 0 and 1). Transforms of
-    nodes are not applied. Raises FileNotFoundError, DamagedFile, and ValueError for a file without a cloud, or with one in
-    another colour space than display sRGB.
+    nodes are not applied. Raises FileNotFoundError, DamagedFile, and ValueError for a file without a cloud, or whose
+    colours are not display sRGB.
     """
     check_file(path)
     document, binary = _document(path)
