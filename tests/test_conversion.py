@@ -1,6 +1,7 @@
 """`dreamkit convert` in miniature: a run's folder in, a folder that other commands read out."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from dreamkit.export.gltf import write_glb
 from dreamkit.generate import FolderInUse, export_run, load_scene
 from dreamkit.recipe import load_recipe
 from dreamkit.representations.textured_mesh import ball
-from dreamkit.representations.voxel_field import VoxelField
 from dreamkit.training.checkpoint import Checkpoint, prefixed, save_checkpoint
 from dreamkit.training.lock import FolderBusy, exclusive
 
@@ -84,21 +84,22 @@ def test_one_process_at_a_time_works_in_a_folder(run: Path, tmp_path: Path):
     next(convert_run(run, "voxel", out, "pvd", QUICK))
 
 
-IMPORTED = ("converter.pool=512", "converter.start.steps=2", "converter.start.points=64", "converter.fit.steps=2",
-            "converter.fit.views=2", "converter.fit.size=8", "converter.fit.rays=16")  # fmt: skip
+IMPORTED = ("converter.color_steps=2", "converter.fit.steps=2", "converter.fit.size=8", "shape.resolution=12",
+            "shape.levels.levels=2", *QUICK[4:-1])  # fmt: skip
 
 
 def test_a_file_is_converted_like_a_run(tmp_path: Path):
-    source, out = tmp_path / "red-mug.glb", tmp_path / "field"
-    texture = torch.full((8, 8, 3), 0.25)
-    write_glb(replace(ball(0.5, 6), texture=texture), source)
-    settings = (*IMPORTED, *(line for line in QUICK if not line.startswith("converter")), "export.level=5.0")
-    for _ in convert_run(source, "voxel", out, "surface_to_field", settings):
+    source, out = tmp_path / "red-mug.glb", tmp_path / "tets"
+    write_glb(replace(ball(0.5, 6), texture=torch.full((8, 8, 3), 0.25)), source)
+    for _ in convert_run(source, "tet_mesh", out, "to_surface", IMPORTED):
         pass
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["route"] == ["textured_mesh", "voxel_field"]
+    assert metrics["route"] == ["textured_mesh", "tet_mesh"]
     assert metrics["prompt"] == "red mug"
-    assert isinstance(load_scene(load_recipe(str(out / "recipe.toml")), out).shape, VoxelField)
+    # The ball fills its radius of 0.85. Measured: 2.457 instead of 2.572, flat triangles on a grid of 12 cells a side.
+    with torch.no_grad():
+        mesh = load_scene(load_recipe(str(out / "recipe.toml")), out).shape.mesh()
+    assert mesh.volume == pytest.approx(4 / 3 * math.pi * 0.85**3, rel=0.1)
     assert (out / "asset.glb").exists()
 
 

@@ -17,7 +17,7 @@ from dreamkit.representations.textured_mesh import TexturedMesh, ball
 def test_the_ball_is_closed_and_its_charts_do_not_overlap() -> None:
     mesh = ball(0.5, 12)
     assert mesh.euler_characteristic == 2
-    # Measured: -0.9 %, flat triangles inside the ball; outwards, or it would be negative.
+    # Measured: -0.75 %, flat triangles inside the ball; outwards, or it would be negative.
     assert mesh.volume == pytest.approx(4 / 3 * math.pi * 0.125, rel=0.02)
     assert torch.allclose(mesh.vertices.norm(dim=-1), torch.tensor(0.5))
     assert mesh.uv is not None
@@ -43,7 +43,7 @@ def test_a_linear_texture_is_read_between_its_texels(generator: torch.Generator)
     weights = weights / weights.sum(dim=-1, keepdim=True)
     points = (weights.unsqueeze(-1) * shape.vertices.detach()[shape.faces[face]]).sum(dim=1)
     uv = (weights.unsqueeze(-1) * shape.uv[shape.uv_faces[face]]).sum(dim=1).clamp(0.5 / 32, 1 - 0.5 / 32)
-    # Measured: 3e-7 on the face; 6e-7 by place, where the nearest face is found again.
+    # Measured: 6e-8 on the face; 2e-7 by place, where the nearest face is found again.
     assert torch.allclose(shape.features_on(points, face, weights)[:, :2], uv, atol=1e-5)
     assert torch.allclose(shape.features(points)[:, :2], uv, atol=1e-4)
 
@@ -54,7 +54,7 @@ def test_barycentric_weights_bring_the_point_back(generator: torch.Generator) ->
     found = nearest_point(mesh, points)
     weights = barycentric(mesh.corners[found.face], found.point)
     again = (weights.unsqueeze(-1) * mesh.corners[found.face]).sum(dim=1)
-    # Measured: 2e-7.
+    # Measured: 9e-8; least weight -4e-8.
     assert torch.allclose(again, found.point, atol=1e-5)
     assert weights.min() > -1e-4
     flat = torch.zeros(1, 3, 3)
