@@ -1,9 +1,11 @@
 """Material priors: closed forms on materials that are known, and who may use them."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from small_runs import small_distiller, small_plan, small_scene
 from torch import nn
 
 from dreamkit.cameras import orbit
@@ -13,6 +15,7 @@ from dreamkit.ops.hash_levels import HashLevels
 from dreamkit.renderers.mesh_renderer import MeshRenderer
 from dreamkit.renderers.scene import Scene
 from dreamkit.representations.tet_mesh import TetMesh
+from dreamkit.training.loop import train
 from dreamkit.training.material_prior import MaterialPrior
 
 LEVELS = HashLevels(levels=2, log2_table_size=8)
@@ -85,6 +88,12 @@ def test_an_empty_view_says_nothing() -> None:
     prior = MaterialPrior(usual_metallic=1.0)
     (found,) = prior.terms(scene, scene.render(away), away, 0.0, torch.Generator().manual_seed(0)).values()
     assert float(found.detach()) == 0
+
+
+def test_the_loop_adds_the_terms_to_its_loss() -> None:
+    plan = replace(small_plan(steps=2), material=MaterialPrior(color_smoothness=1.0))
+    steps = list(train(small_scene(), small_distiller(), plan))
+    assert all(step.metrics["color_smoothness"] > 0 for step in steps)
 
 
 def test_other_materials_have_colour_only() -> None:

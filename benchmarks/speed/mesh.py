@@ -39,7 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     levels = HashLevels(levels=10, log2_table_size=15, growth=1.3)
-    shape = TetMesh(resolution=options.resolution, size=(0.6,) * 3, levels=levels)
+    shape = TetMesh(resolution=options.resolution, size=(0.6, 0.6, 0.6), levels=levels)
     scene, generator = Scene(shape, renderer=MeshRenderer()), torch.Generator().manual_seed(0)
     cameras = orbit([10.0, 130.0], 20.0, 2.3, 40.0, options.size, options.size)
     mesh, inside = shape.mesh(), shape.signed_distance().detach() < 0
