@@ -62,6 +62,7 @@ def test_the_names_of_runs_stay_inside_their_link() -> None:
 def test_what_a_run_says_of_itself() -> None:
     assert "step 3 of 10" in markup.live(run())
     assert "about 61 s left" in markup.live(run(seconds_left=60.2))
+    assert "then the fine stage" in markup.live(run(stage="coarse", seconds_left=9.0))
     assert "2 runs before yours" in markup.live(run(state=State.WAITING, ahead=2))
     assert "1 run before yours" in markup.live(run(state=State.WAITING, ahead=1))
     assert "next" in markup.live(run(state=State.WAITING))

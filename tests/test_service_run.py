@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -127,3 +128,17 @@ def test_pictures_stay_until_there_are_newer_ones() -> None:
     run.carry_out()
     assert [picture.name for picture in run.snapshot().pictures] == ["render", "normals", "opacity"]
     assert all(picture.png.startswith(b"\x89PNG") for picture in run.snapshot().pictures)
+
+
+def test_a_coarse_stage_is_optimisation_with_a_pace_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coarse steps of 1 s, fine ones of 10 s: what is left is told by the stage at work."""
+    clock = iter([0.0, 1.0, 2.0, 100.0, 110.0])
+    monkeypatch.setattr("dreamkit.service.run.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    run = Run("a", "a mug", lambda: iter(()))
+    for i in (1, 2, 3):
+        run._take(Step(i, 3, 1.0, stage="coarse"))
+    assert run.snapshot().seconds_left == 0
+    for i in (1, 2):
+        run._take(Step(i, 4, 1.0, stage="optimise"))
+    assert run.snapshot().seconds_left == pytest.approx(20.0)
+    assert len(run.snapshot().losses) == 5

@@ -200,3 +200,17 @@ def test_a_scene_is_drawn_coarsely_at_once_finely_at_rest_and_again_when_it_move
         assert len(window.pictures) == 3
     finally:
         viewer.close()
+
+
+def test_ctrl_c_closes_the_view_and_is_no_accident(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dreamkit.view import viewer as module
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=interrupted))
+    answer = CliRunner().invoke(app, ["view", str(run_folder(tmp_path / "run")), "--port", "0"])
+    assert answer.exit_code == 0, answer.output
+    assert "http://127.0.0.1:" in answer.stderr
+    assert "step 3 of 10" in answer.stderr
+    assert "closed" in answer.stderr

@@ -28,7 +28,7 @@ _WORDS = {
 }  # fmt: skip
 _STAGES = {
     "optimise": "optimising", "export": "making the mesh", "load the prior": "loading the prior",
-    "convert": "converting",
+    "convert": "converting", "coarse": "coarse stage",
 }  # fmt: skip
 
 
@@ -130,10 +130,11 @@ def _detail(run: Snapshot) -> str:
     if run.state is not State.RUNNING:
         return ""
     words = [_STAGES.get(run.stage, run.stage)]
-    if run.stage == "optimise":
+    if run.stage in ("coarse", "optimise"):
         words.append(f"step {run.index} of {run.total}")
     if run.seconds_left is not None:
-        words.append(f"about {duration(run.seconds_left)} left, then the mesh")
+        after = "the fine stage" if run.stage == "coarse" else "the mesh"
+        words.append(f"about {duration(run.seconds_left)} left, then {after}")
     return " · ".join([*words, run.note] if run.note else words)
 
 

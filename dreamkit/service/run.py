@@ -128,7 +128,9 @@ class Run:
 
     def _take(self, step: Step) -> None:
         pictures = preview_pictures(step.preview) if step.preview is not None else ()
-        optimising = step.stage == "optimise"
+        optimising = step.stage in ("coarse", "optimise")
+        if step.stage != self._snapshot.stage:
+            self._pace = Pace()
         left = self._pace.left(step, time.monotonic()) if optimising else None
         with self._lock:
             if optimising:
