@@ -36,8 +36,8 @@ OBJECTS = ("a striped orange cat", "a checkered blue house")
 TRUTH = "truth"
 SHOWN, PIXELS = [0, 3], 96
 "Held-out views in a cell's picture, and their height and width."
-ABOUT = """Made by `python benchmarks/quality/convert.py --report docs/results/convert-table.md` from the finished cells;
-– is a cell that was not run. What it means: [conversions](convert.md)."""
+ABOUT = """Made by `python benchmarks/quality/convert.py --report docs/results/convert-table.md` from the finished
+cells; – is a cell that was not run. What it means: [conversions](convert.md)."""
 Cell = tuple[str, str, str]
 "Caption, from, to."
 
