@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from dreamkit.export.check_file import DamagedFile
 from dreamkit.export.gltf import write_glb
 from dreamkit.generate import FolderInUse, export_run, load_scene
 from dreamkit.recipe import load_recipe
+from dreamkit.representations.tet_mesh import TetMesh
 from dreamkit.representations.textured_mesh import ball
 from dreamkit.training.checkpoint import Checkpoint, prefixed, save_checkpoint
 from dreamkit.training.lock import FolderBusy, exclusive
@@ -77,6 +79,7 @@ def test_one_process_at_a_time_works_in_a_folder(run: Path, tmp_path: Path):
         next(convert_run(run, "voxel", out, "pvd", QUICK))
     started = convert_run(run, "voxel", out, "pvd", QUICK)
     next(started)
+    assert isinstance(started, Generator)
     with pytest.raises(FolderBusy, match="another process"), exclusive(out):
         pass
     # Stopped on its way (Ctrl-C), it gives the folder back, and a second try may begin.
@@ -97,8 +100,10 @@ def test_a_file_is_converted_like_a_run(tmp_path: Path):
     assert metrics["route"] == ["textured_mesh", "tet_mesh"]
     assert metrics["prompt"] == "red mug"
     # The ball fills its radius of 0.85. Measured: 2.457 instead of 2.572, flat triangles on a grid of 12 cells a side.
+    shape = load_scene(load_recipe(str(out / "recipe.toml")), out).shape
+    assert isinstance(shape, TetMesh)
     with torch.no_grad():
-        mesh = load_scene(load_recipe(str(out / "recipe.toml")), out).shape.mesh()
+        mesh = shape.mesh()
     assert mesh.volume == pytest.approx(4 / 3 * math.pi * 0.85**3, rel=0.1)
     assert (out / "asset.glb").exists()
 

@@ -36,6 +36,8 @@ OBJECTS = ("a striped orange cat", "a checkered blue house")
 TRUTH = "truth"
 SHOWN, PIXELS = [0, 3], 96
 "Held-out views in a cell's picture, and their height and width."
+ABOUT = """Made by `python benchmarks/quality/convert.py --report docs/results/convert-table.md` from the finished
+cells; – is a cell that was not run. What it means: [conversions](convert.md)."""
 Cell = tuple[str, str, str]
 "Caption, from, to."
 
@@ -121,9 +123,9 @@ def table(out: Path, caption: str, name: str, digits: int, scale: float = 1.0) -
 
 
 def report(out: Path, objects: Sequence[str]) -> str:
-    parts = []
+    parts = ["# Any kind to any kind: the table", "", ABOUT, ""]
     for caption in objects:
-        parts += [f"### {caption}", "", "Median PSNR of ten held-out views against the teacher, dB:", ""]
+        parts += [f"## {caption}", "", "Median PSNR of ten held-out views against the teacher, dB:", ""]
         parts += [*table(out, caption, "convert_psnr_median", 1), "", "Processor seconds:", ""]
         parts += [*table(out, caption, "processor_seconds", 0), "", "Mean absolute opacity error, thousandths:", ""]
         parts += [*table(out, caption, "convert_opacity_error", 1, 1000), ""]
@@ -150,12 +152,16 @@ def sheet(out: Path, cells: Sequence[Cell]) -> Image.Image:
 
 
 def run(out: Path, objects: Sequence[str], jobs: int) -> bool:
-    """Every cell that is not there yet, one object after the other; its fits first, because the others start there."""
-    done = []
+    """Every cell that is not there yet, one object after the other; its fits first, because the others start there.
+
+    Then what begins or ends at the first kind, at the second, and so on: an unfinished table shows both directions.
+    """
+    done, pairs = [], [(a, b) for a in KINDS for b in KINDS]
+    pairs.sort(key=lambda pair: min(KINDS.index(kind) for kind in pair))
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         for caption in objects:
             done += pool.map(partial(attempt, out), [(caption, TRUTH, kind) for kind in KINDS])
-            done += pool.map(partial(attempt, out), [(caption, a, b) for a in KINDS for b in KINDS])
+            done += pool.map(partial(attempt, out), [(caption, *pair) for pair in pairs])
     return all(done)
 
 
@@ -164,7 +170,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("outputs/convert"))
     parser.add_argument("--objects", nargs="+", default=list(OBJECTS))
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--report", action="store_true", help="print the tables of what is there, and stop")
+    parser.add_argument("--report", type=Path, help="write the tables of what is there to this file, and stop")
     parser.add_argument("--sheet", type=Path, help="write a picture of some cells of the first object, and stop")
     parser.add_argument("--headline", type=int, metavar="STEPS", help="measure the claims of PVD and PVD-AL")
     parser.add_argument("--cell", nargs=2, action="append", metavar=("FROM", "TO"), help="only these, of the first")
@@ -179,7 +185,7 @@ def main() -> None:
         headline(arguments.out, first, scene_of(arguments.out, first, "hash"), arguments.headline)
         print(headline_report(arguments.out, first))
     elif arguments.report:
-        print(report(arguments.out, arguments.objects))
+        arguments.report.write_text(report(arguments.out, arguments.objects))
     elif cells:
         done = [attempt(arguments.out, cell) for cell in cells]
         sys.exit(0 if all(done) else 1)
