@@ -107,7 +107,8 @@ def _recipe(source: Recipe, done: Converted, seed: int) -> Recipe:
     """The recipe that makes such a scene; its renderer is replaced where the old one cannot draw it."""
     drawn = renderer_spec(type(done.scene.shape))
     renderer = source.renderer if issubclass(source.renderer.cls, drawn.cls) else drawn
-    return replace(source, shape=done.shape, renderer=renderer, edit=None, coarse=None, converter=None, seed=seed)
+    edited = replace(source, shape=done.shape, material=done.material or source.material, renderer=renderer)
+    return replace(edited, edit=None, coarse=None, converter=None, seed=seed)
 
 
 def _finished(recipe: Recipe, done: Converted, seed: int) -> Checkpoint:

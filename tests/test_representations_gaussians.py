@@ -169,3 +169,15 @@ def test_flat_ones_are_thin_and_face_the_camera() -> None:
 def test_settings_without_meaning_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=r"Gaussians need|degrees 0 to 3"):
         Gaussians(**wrong)
+
+
+def test_clouds_have_the_channels_of_their_material():
+    shape = Gaussians(count=6, channels=5, degree=1)
+    assert shape.colors.shape == (6, 4, 5)
+
+
+def test_disks_start_facing_outwards():
+    shape = Gaussians(count=50, flat=True)
+    axis = rotation_matrices(shape.rotations)[:, :, 2]
+    # Worst measured 1 - 2e-7.
+    assert ((axis * normalize(shape.positions)).sum(dim=-1) > 1 - 1e-5).all()

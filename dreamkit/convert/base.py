@@ -1,9 +1,10 @@
 """What every converter is: a scene in, a scene of another kind out, and a report of what was lost."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
-from typing import ClassVar
+from collections.abc import Generator, Mapping
+from typing import Any, ClassVar
 
+from dreamkit.construct import Spec
 from dreamkit.convert.fidelity import Fidelity
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
@@ -32,6 +33,14 @@ class AbstractConverter(ABC):
 
         Raises TypeError where the shapes are not of the kinds that it reads and makes.
         """
+
+    def shape_options(self, teacher: Scene) -> Mapping[str, Any]:
+        """Constructor arguments that the student's shape must have; what a person asks for goes before them."""
+        return {}
+
+    def material(self) -> Spec | None:
+        """How to construct the student's material; None for a copy of the teacher's, which is what most keep."""
+        return None
 
     @classmethod
     def joins(cls, source: type[AbstractShape], target: type[AbstractShape]) -> bool:

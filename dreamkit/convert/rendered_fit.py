@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dreamkit.cameras import OrbitSampler
+from dreamkit.convert.momentum import MomentumTeacher
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Rendering, Step
 from dreamkit.representations.rates import Rates
@@ -44,6 +45,10 @@ class RenderedFit:
     mask: float = 0.5
     depth: float = 0.1
     normal: float = 0.1
+    momentum: float = 0.0
+    "Above 0, the mean of the student's past is a second teacher, and what the student becomes at the end."
+    past: float = 0.2
+    "Weight of `|C - C_past|_1` against that second teacher."
     rates: Rates = RATES
     cameras: OrbitSampler = ALL_AROUND
 
@@ -63,19 +68,27 @@ class RenderedFit:
         )
         decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps, eta_min=0.0)
         student.train()
+        slow = MomentumTeacher(student.shape, self.momentum) if self.momentum else None
+        past = None if slow is None else Scene(slow.shape, student.material, student.background, student.renderer)
         for step in range(self.steps):
             student.update(1.0, step, generator)
-            terms = self.terms(teacher, student, generator)
+            terms = self.terms(teacher, student, generator, past)
             loss = torch.stack(list(terms.values())).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             decay.step()
+            if slow is not None:
+                slow.follow(student.shape)
             metrics = {name: float(term.detach()) for name, term in terms.items()}
             yield Step(step + 1, self.steps, float(loss.detach()), metrics, stage="fit renders")
+        if slow is not None:
+            slow.settle(student.shape)
         student.eval()
 
-    def terms(self, teacher: Scene, student: Scene, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:
+    def terms(
+        self, teacher: Scene, student: Scene, generator: torch.Generator, past: Scene | None = None
+    ) -> dict[str, Float[Tensor, ""]]:
         """The weighted parts of the loss on fresh views."""
         cameras = self.cameras.sample(self.views, self.size, self.size, generator)
         behind = torch.rand(self.views, 1, 1, 3, generator=generator)
@@ -93,6 +106,10 @@ class RenderedFit:
         if self.normal > 0 and mine.normal is not None and theirs.normal is not None:
             away = 1 - dot(normalize(mine.normal), normalize(theirs.normal))
             terms["normal"] = self.normal * (both * away).sum() / both.sum().clamp_min(1)
+        if past is not None:
+            with torch.no_grad():
+                before = past.render(cameras)
+            terms["momentum"] = self.past * (mine.color - before.color).abs().mean()
         return terms
 
 

@@ -24,6 +24,8 @@ class Converted:
     "Kinds on the way, from the teacher's to the student's."
     reports: tuple[Fidelity, ...]
     "One for each step, against the scene before it."
+    material: Spec | None = None
+    "How its material was constructed, where a converter made a new one."
 
 
 def convert(
@@ -41,17 +43,20 @@ def convert(
     """
     target = kind(to)
     hops = find_route(type(teacher.shape), target, None if by is None else type(by))
-    scene, spec, reports = teacher, None, []
+    scene, spec, reports, material = teacher, None, [], None
     for hop in hops:
-        spec = student_spec(scene.shape, hop.target, (options or {}) if hop is hops[-1] else {})
-        student = student_scene(scene, spec.build(seed=seed))
         converter = by if by is not None and isinstance(by, hop.converter) else hop.converter()
+        wanted = (options or {}) if hop is hops[-1] else {}
+        spec = student_spec(scene.shape, hop.target, {**converter.shape_options(scene), **wanted})
+        surface = converter.material()
+        material = material if surface is None else surface
+        student = student_scene(scene, spec.build(seed=seed), None if surface is None else surface.build())
         report = yield from _named(converter.convert(scene, student, seed), type_name(hop.target), len(hops) > 1)
         reports.append(report)
         scene = student
     route = (type_name(type(teacher.shape)), *(type_name(hop.target) for hop in hops))
     assert spec is not None
-    return Converted(scene, spec, route, tuple(reports))
+    return Converted(scene, spec, route, tuple(reports), material)
 
 
 def _named(steps: Generator[Step, None, Fidelity], target: str, many: bool) -> Generator[Step, None, Fidelity]:

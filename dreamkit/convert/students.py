@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dreamkit.construct import Spec, type_name
+from dreamkit.materials.base import AbstractMaterial
 from dreamkit.ops.hash_levels import HashLevels
 from dreamkit.renderers.mesh_renderer import MeshRenderer
 from dreamkit.renderers.scene import Scene
@@ -71,9 +72,10 @@ def renderer_spec(shape: type[AbstractShape]) -> Spec:
     raise TypeError(f"no renderer draws shapes of the kind {type_name(shape)}")
 
 
-def student_scene(teacher: Scene, shape: AbstractShape) -> Scene:
-    """The shape with the teacher's material and background; its renderer too where it draws that kind."""
-    material, background = copy.deepcopy(teacher.material), copy.deepcopy(teacher.background)
+def student_scene(teacher: Scene, shape: AbstractShape, material: AbstractMaterial | None = None) -> Scene:
+    """The shape with the teacher's material (or another one) and background, and its renderer where that draws it."""
+    material = copy.deepcopy(teacher.material) if material is None else material
+    background = copy.deepcopy(teacher.background)
     spec = renderer_spec(type(shape))
     same = isinstance(teacher.renderer, spec.cls)
     return Scene(shape, material, background, copy.deepcopy(teacher.renderer) if same else spec.build())

@@ -45,7 +45,9 @@ def point_cloud(
     distance = KDTree(numbers).query(numbers, k=min(4, len(points)))[0][:, 1:]
     spacing = torch.from_numpy(distance**2).mean(dim=1).clamp_min(1e-7).sqrt().to(points)
     scales = (shrink * spacing).log().unsqueeze(-1).expand(-1, 3).clone()
-    colors = torch.cat([features.unsqueeze(1), features.new_zeros(len(points), (degree + 1) ** 2 - 1, 3)], dim=1)
+    colors = torch.cat(
+        [features.unsqueeze(1), features.new_zeros(len(points), (degree + 1) ** 2 - 1, features.shape[1])], dim=1
+    )
     rotations = points.new_tensor([1.0, 0.0, 0.0, 0.0]).expand(len(points), 4).clone()
     return GaussianCloud(points.clone(), scales, rotations, _logits(points, opacity), colors)
 

@@ -1,6 +1,6 @@
 """A cloud of 3D Gaussians, or of flat ones (surfels): a volume whose parts move, split and vanish."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -13,9 +13,9 @@ from dreamkit.representations.base import AbstractVolume, ParameterGroup, Rearra
 from dreamkit.representations.density_control import DensityControl, History
 from dreamkit.representations.gaussian_cloud import GaussianCloud
 from dreamkit.representations.gaussian_field import Blobs, blobs, density_of, features_of
-from dreamkit.representations.gaussian_init import ball_cloud
+from dreamkit.representations.gaussian_init import ball_cloud, facing
 from dreamkit.representations.spherical_harmonics import harmonics
-from dreamkit.vectors import dot
+from dreamkit.vectors import dot, normalize
 
 THICKNESS = 1e-4
 "Standard deviation of a surfel across its plane, as a share of the scene's radius."
@@ -28,9 +28,10 @@ class Gaussians(AbstractVolume):
     """`count` Gaussians: position, `s = exp(raw)`, quaternion, `o = sigmoid(raw)`, raw channels for any material.
 
     They start in a ball of radius `size`, grey (card 6.6). With `degree` > 0 the channels depend on the direction d
-    from which they are seen: `f(d) = f_0 + sum_lm Y_lm(d) f_lm`. With `flat` the Gaussians are disks whose normal is
-    the third axis, turned to the camera; otherwise the normal is the shortest axis. `control` lets them split and
-    vanish while they are trained. Sources: arXiv 2308.04079, flat ones 2403.17888; method card representations 6.
+    from which they are seen: `f(d) = f_0 + sum_lm Y_lm(d) f_lm`. With `flat` the Gaussians are disks (at the start
+    facing outwards) whose normal is the third axis, turned to the camera; otherwise it is the shortest axis. `control`
+    lets them split and vanish while they are trained. Sources: arXiv 2308.04079, flat ones 2403.17888; method card
+    representations 6.
     Raises ValueError for settings without meaning.
     """
 
@@ -63,7 +64,9 @@ class Gaussians(AbstractVolume):
         self.radius, self.channels, self.degree, self.flat = radius, channels, degree, flat
         self.control = control
         generator = torch.Generator().manual_seed(seed)
-        self.replace_cloud(ball_cloud(count, size, opacity, channels, generator, degree))
+        cloud = ball_cloud(count, size, opacity, channels, generator, degree)
+        # Disks that all lie alike would be lines for the views from the side.
+        self.replace_cloud(replace(cloud, rotations=facing(normalize(cloud.positions))) if flat else cloud)
 
     @classmethod
     def holding(cls, cloud: GaussianCloud, radius: float = 1.0, control: DensityControl | None = None) -> "Gaussians":
