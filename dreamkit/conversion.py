@@ -62,6 +62,8 @@ def check_conversion(
     for section in table:
         if section not in SECTIONS:
             raise RecipeError(f"--set {section}: {unknown(repr(section), SECTIONS)}")
+        if not isinstance(table[section], dict):
+            raise RecipeError(f"--set {section}: a section, not a value; set one of its options: {section}.KEY=VALUE")
     converter, options = _converter(by, table), _shape_options(to, table)
     source = load_recipe(str(folder / "recipe.toml"), _export_settings(settings))
     find_route(source.shape.cls, kind(to), None if converter is None else type(converter))
