@@ -84,6 +84,8 @@ def _wanted(to: str, by: str | None, settings: Sequence[str]) -> tuple[AbstractC
     for section in table:
         if section not in SECTIONS:
             raise RecipeError(f"--set {section}: {unknown(repr(section), SECTIONS)}")
+        if not isinstance(table[section], dict):
+            raise RecipeError(f"--set {section}: a section, not a value; set one of its options: {section}.KEY=VALUE")
     return _converter(by, table), _shape_options(to, table)
 
 

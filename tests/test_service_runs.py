@@ -139,7 +139,8 @@ def test_a_conversion_is_a_run_of_its_own_that_says_what_it_kept(runs: Runs, fin
     [("voxl", "", "did you mean 'voxel_field'"), ("voxel", "shape.resolutions=[4000]", "at most 256"),
      ("tet_mesh", "shape.resolution=300", "at most 128"), ("vm", "shape.resolution=300", ""),
      ("voxel", "training.steps=3", "shape, converter, export"), ("voxel", "shape.resolutions=[3", "resolutions"),
-     ("voxel", "shape.type=/etc", "no paths"), ("voxel", "converter.steps=3", "--by"), ("", "", "unknown kind")],
+     ("voxel", "shape.type=/etc", "no paths"), ("voxel", "shape=3", "shape.KEY=VALUE"),
+     ("voxel", "converter.steps=3", "--by"), ("", "", "unknown kind")],
 )  # fmt: skip
 def test_a_bad_conversion_is_refused_before_it_waits(runs: Runs, finished: str, to: str, setting: str, words: str):
     before = set(runs.folder.iterdir())
