@@ -99,7 +99,7 @@ def _awaited(look: Callable[[], list], process: subprocess.Popen) -> list:
     while not (found := look()):
         assert process.poll() is None, "the batch ended before it could be stopped"
         assert time.monotonic() < deadline, "the batch took too long"
-        time.sleep(0.01)
+        time.sleep(0.05)
     return found
 
 
