@@ -89,6 +89,7 @@ def test_a_pack_whose_worker_died_goes_on_one_by_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # A busy machine may take minutes to start a worker.
 def test_workers_make_packs(packed: Path, tmp_path: Path) -> None:
     """Through a real worker: the bytes of the pack that was made here."""
     events = list(LocalPool(1, tmp_path / "workers.log", pack=3).run(plan(tmp_path, *PROMPTS)))
@@ -98,6 +99,7 @@ def test_workers_make_packs(packed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # A busy machine may take minutes to start a worker.
 def test_a_pack_that_is_killed_goes_on_from_the_checkpoint_of_each(packed: Path, tmp_path: Path) -> None:
     """kill -9 in the middle: both are made, as if nothing had been; each from its own checkpoint, alone."""
     tasks, events = plan(tmp_path, PROMPTS[0], PROMPTS[2]), []
