@@ -137,6 +137,12 @@ def test_positions_of_two_numbers_and_documents_that_are_none_are_refused(tmp_pa
             import_mesh(path)
 
 
+def test_a_material_of_thousands_of_letters_is_no_file_and_the_mesh_comes_without(tmp_path: Path) -> None:
+    """Found by fuzzing: the file system's own "File name too long" came out."""
+    (tmp_path / "a.obj").write_text(f"mtllib {'m' * 3000}.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    assert len(import_mesh(tmp_path / "a.obj").mesh.faces) == 1
+
+
 def test_noise_is_refused_whatever_it_calls_itself(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 256, 999, dtype=np.uint8).tobytes()
     for ending in ("glb", "gltf", "ply", "stl", "obj", "off"):

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from dreamkit.names import existing
+
 LARGEST = 50_000_000
 "Vertices, indices or faces of one array; a mesh of this size takes some 2 GB."
 _SIZES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
@@ -102,8 +104,8 @@ def _check_obj(path: Path) -> None:
         if line.startswith("mtllib "):
             name = line[7:].strip()
             _check_reference(path, name)
-            material = path.parent / name
-            if material.is_file():
+            material = existing(str(path.parent / name))
+            if material is not None and material.is_file():
                 _check_material(material)
 
 
