@@ -185,7 +185,7 @@ def test_losses_on_surfaces_are_the_mesh_energies(name):
 def test_losses_on_grids_read_what_the_shape_says():
     mesh = Mesh(torch.eye(3), torch.tensor([[0, 1, 2]]))
     crossed = torch.tensor([[-0.5, 0.25]])
-    drawn = replace(image(torch.ones(4)), surface=SurfaceState(mesh, crossed, torch.tensor(0.125)))
+    drawn = replace(image(torch.ones(4)), surface=SurfaceState(mesh, crossed, deviation=torch.tensor(0.125)))
     assert regularizers.sign_change(drawn) == mesh_energies.sign_change(crossed)
     assert regularizers.developability(drawn) == 0.125
 
