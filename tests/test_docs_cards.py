@@ -35,3 +35,12 @@ def test_every_id_of_a_section_has_a_row(section: int, last: int) -> None:
     guidance = TABLE.split("## Representations")[0]
     for number in range(0 if section == 12 else 1, last + 1):
         assert f"| T{section}.{number} |" in guidance
+
+
+@pytest.mark.parametrize(
+    ("section", "last"), [(1, 6), (3, 4), (4, 6), (5, 6), (6, 6), (7, 6), (8, 8), (10, 5), (11, 5)]
+)
+def test_every_id_of_a_representation_card_has_a_row(section: int, last: int) -> None:
+    part = TABLE.split(f"## Representations, section {section} ")[1].split("## Representations")[0]
+    ids = {name for row in part.splitlines() for name in re.findall(r"T\d+\.\d+", row.split(" | ")[0])}
+    assert {f"T{section}.{number}" for number in range(1, last + 1)} <= ids
