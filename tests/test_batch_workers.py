@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -83,7 +84,10 @@ def test_a_batch_that_is_killed_leaves_no_workers_and_resumes_to_the_same_bytes(
 
 def _ended(command: list[str], out: Path, blow: signal.Signals, sign: str) -> int:
     """Run the batch until a file appears, end it, see its workers end; returns the exit code."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # A shell's background jobs ignore Ctrl-C, and so would the batch where the tests are one.
+    attend = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, preexec_fn=attend, **quiet)
     # Not Process.children(), which compares times of creation: these jump where the clock of a virtual machine is set.
     workers = _awaited(lambda: [p for p in psutil.process_iter(["ppid"]) if p.info["ppid"] == process.pid], process)
     _awaited(lambda: list(out.glob(f"*/{sign}")), process)
