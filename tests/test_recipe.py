@@ -3,7 +3,9 @@
 import tomllib
 
 import pytest
+import torch
 
+from dreamkit.cameras import orbit
 from dreamkit.construct import RecipeError
 from dreamkit.recipe import load_recipe, parse_recipe
 from dreamkit.recipe_file import merge, names, read_table
@@ -102,3 +104,12 @@ def test_circles_of_recipes_are_explained(tmp_path) -> None:
     (tmp_path / "a.toml").write_text("extends = 3")
     with pytest.raises(RecipeError, match="expected the name of a recipe"):
         read_table(str(tmp_path / "a.toml"))
+
+
+@pytest.mark.parametrize("name", [name for name in names() if name.startswith("toybox")])
+def test_each_stage_of_a_recipe_has_the_material_that_its_prior_asks_about(name: str) -> None:
+    recipe = load_recipe(name)
+    cameras, generator = orbit([0.0], height=8, width=8), torch.Generator().manual_seed(0)
+    for stage in filter(None, (recipe.coarse, recipe)):
+        scene = stage.scene()
+        stage.training.material.terms(scene, scene.render(cameras), cameras, 0.5, generator)
