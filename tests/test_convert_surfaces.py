@@ -58,6 +58,8 @@ def test_t11_1_a_ball_becomes_a_mesh_and_a_field_again() -> None:
 def test_settings_without_meaning_are_refused() -> None:
     with pytest.raises(ValueError, match="views=0"):
         RenderedFit(views=0)
+    with pytest.raises(ValueError, match="level_share=0"):
+        ToSurface(level_share=0)
     with pytest.raises(ValueError, match="rays=0"):
         PictureFit(rays=0)
     field = Scene(HashField(levels=LEVELS))

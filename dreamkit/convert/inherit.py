@@ -1,18 +1,13 @@
 """What a student takes over from its teacher before the first step: parameters of one meaning, and what is empty."""
 
-import math
-
 import torch
 
+from dreamkit.convert.explicit_grid import answers, fill
 from dreamkit.convert.samples import volume, volume_renderer
 from dreamkit.renderers.scene import Scene
-from dreamkit.representations.base import AbstractField, AbstractShape, AbstractVolume
+from dreamkit.representations.base import AbstractField, AbstractShape
 from dreamkit.representations.voxel_field import VoxelField
 
-EMPTY, FULL = -6.0, 7.0
-"Log-densities between which an explicit grid is filled."
-CHUNK = 1 << 16
-"Vertices asked at once."
 PROBES = 16
 "Random points that each cell of an inherited occupancy grid is asked at."
 
@@ -28,27 +23,13 @@ def inherit(teacher: Scene, student: Scene) -> None:
     if _is_alike(mine, theirs):
         names = list(taken)
     elif isinstance(mine, VoxelField):
-        return fill(mine, volume(teacher))
+        return fill(mine, answers(volume(teacher)))
     elif _has_latent(mine) and _has_latent(theirs):
         names = [name for name in taken if name.startswith("feature_head.")]
     else:
         names = []
     fitting = {name: given[name] for name in names if name in given and given[name].shape == taken[name].shape}
     mine.load_state_dict({**taken, **fitting})
-
-
-@torch.no_grad()
-def fill(grid: VoxelField, source: AbstractVolume) -> None:
-    """Set the finest grid to what a volume says at its vertices, coarser ones to zero: no gradient is needed for that.
-
-    Log-densities are limited to the range [-6, 7].
-    """
-    for coarse in grid.grids[:-1]:
-        coarse.zero_()
-    for rows, points in zip(grid.grids[-1].split(CHUNK), grid.vertices().split(CHUNK), strict=True):
-        density = source.density(points).clamp(math.exp(EMPTY), math.exp(FULL))
-        rows[:, 0] = grid.density_map.raw(density, points)
-        rows[:, 1:] = source.features(points)
 
 
 @torch.no_grad()

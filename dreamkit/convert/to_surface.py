@@ -16,6 +16,7 @@ from dreamkit.convert.isosurface import extract_surface, sample_density
 from dreamkit.convert.level import find_level
 from dreamkit.convert.rendered_fit import RenderedFit
 from dreamkit.convert.signed_distance import signed_distance
+from dreamkit.convert.silhouette_level import half_opaque_level
 from dreamkit.mesh import Mesh
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
@@ -36,8 +37,8 @@ class ToSurface(AbstractConverter):
     Colours are a hash field's own grid and network where the surface's texture has their sizes (as in threestudio),
     else a regression of `color_steps` steps.
 
-    A volume is cut at the density `level`; 0 looks for the one whose mesh looks most like the teacher's pictures. The
-    sign is that of the winding number, so open and self-crossing meshes are closed.
+    A volume is cut at the density `level`; 0 looks for the one whose silhouettes are as large as what is half opaque
+    (`half_opaque_level`). The sign is that of the winding number, so open and self-crossing meshes are closed.
     Source: method card representations 7.4, 8.1 and 11.3 a.
     """
 
@@ -45,9 +46,18 @@ class ToSurface(AbstractConverter):
     makes: ClassVar[tuple[type[AbstractShape], ...]] = (GridSurface,)
 
     level: float = 0.0
-    "Density of a volume's surface, per scene unit; 0 looks for the level whose mesh looks most like the teacher."
+    "Density of a volume's surface, per scene unit; 0 looks for the level with the teacher's silhouettes."
+    level_share: float = 1.0
+    "Multiplies the level that was looked for: less cuts thicker, so that thin parts outlive a smoothing that follows."
     color_steps: int = 200
     fit: RenderedFit = field(default_factory=RenderedFit)
+
+    def __post_init__(self) -> None:
+        if self.level < 0 or self.level_share <= 0:
+            raise ValueError(
+                f"ToSurface needs level >= 0 and level_share > 0; got level={self.level}, "
+                f"level_share={self.level_share}"
+            )
 
     def convert(self, teacher: Scene, student: Scene, seed: int = 0) -> Conversion:
         """See `AbstractConverter.convert`. Raises EmptySurface, ValueError where the shape is thinner than a cell."""
@@ -65,7 +75,10 @@ class ToSurface(AbstractConverter):
 
     def distances(self, teacher: Scene, student: GridSurface) -> Float[Tensor, " vertices"]:
         """Signed distances of the student's corners from the teacher's surface, negative inside."""
-        return signed_distance(bare_surface(teacher, self.level), student.corners)
+        level = self.level
+        if isinstance(teacher.shape, AbstractVolume) and not level:
+            level = self.level_share * half_opaque_level(teacher)
+        return signed_distance(bare_surface(teacher, level), student.corners)
 
     def _paint(self, teacher: Scene, student: Scene, generator: torch.Generator) -> Iterator[Step]:
         """Regress base colours on random points of the student's surface."""
