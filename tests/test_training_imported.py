@@ -60,6 +60,7 @@ def test_t11_5_an_imported_asset_stays_unless_it_is_pulled(write, pulls: bool, t
         pass
     with torch.no_grad():
         error = float((scene.eval().render(cameras).color - before).square().mean())
-    # The card asks for 45 dB after 200 steps; measured: not a bit has changed. Pulled towards orange: 10 to 20 dB.
+    # The card asks for 45 dB after 200 steps; measured: not a bit has changed.
+    # Pulled towards orange, after 40 steps: 17.3 and 10.8 dB.
     psnr = math.inf if error == 0 else -10 * math.log10(error)
     assert psnr < 30 if pulls else psnr > 45

@@ -34,9 +34,9 @@ def run_folder(folder: Path, recipe_name: str = "toybox", settings: tuple[str, .
     return folder
 
 
-def save(folder: Path, scene, step: int) -> None:
+def save(folder: Path, scene, step: int, name: str = "checkpoint.safetensors") -> None:
     facts = {"step": str(step), "steps": "10"}
-    save_checkpoint(folder / "checkpoint.safetensors", Checkpoint(prefixed("scene", scene.state_dict()), facts))
+    save_checkpoint(folder / name, Checkpoint(prefixed("scene", scene.state_dict()), facts))
 
 
 def cloud(count: int = 3) -> SplatFile:
@@ -58,6 +58,22 @@ def test_a_run_that_trains_shows_its_scene_and_how_far_it_is(tmp_path: Path) -> 
 def test_a_run_before_its_first_checkpoint_waits(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run", step=0)
     assert read_content(folder).status == "waiting for the first checkpoint"
+
+
+def test_a_coarse_stage_is_shown_until_the_run_has_a_checkpoint_of_its_own(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", "toybox-mesh", ("coarse.shape.count=50", "shape.resolution=8"), step=0)
+    recipe = load_recipe(str(folder / "recipe.toml"))
+    assert recipe.coarse is not None
+    before = stamp(folder)
+    save(folder, recipe.coarse.scene(), 7, "coarse.safetensors")
+    assert stamp(folder) != before
+    content = read_content(folder)
+    assert content.status == "coarse stage, step 7 of 10"
+    assert content.splats is not None
+    assert content.progress == pytest.approx(0.7)
+    save(folder, recipe.scene(), 2)
+    content = read_content(folder)
+    assert (content.status, content.splats) == ("step 2 of 10", None)
 
 
 def test_a_cloud_is_shown_as_splats(tmp_path: Path) -> None:

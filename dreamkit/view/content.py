@@ -14,9 +14,10 @@ from dreamkit.recipe import load_recipe
 from dreamkit.renderers.scene import Scene
 from dreamkit.representations.gaussians import Gaussians
 from dreamkit.representations.spherical_harmonics import DC
-from dreamkit.training.checkpoint import load_latest
+from dreamkit.training.checkpoint import load_latest, previous
 
-FILES = ("asset.glb", "asset.ply", "checkpoint.safetensors", "checkpoint.previous.safetensors", "recipe.toml")
+OWN, COARSE = "checkpoint.safetensors", "coarse.safetensors"
+FILES = ("asset.glb", "asset.ply", OWN, previous(Path(OWN)).name, COARSE, previous(Path(COARSE)).name, "recipe.toml")
 "What is looked at for changes, in a run's folder."
 
 
@@ -88,15 +89,19 @@ def _run(folder: Path) -> Content:
     recipe = load_recipe(str(folder / "recipe.toml"))
     mesh = (folder / "asset.glb").read_bytes() if (folder / "asset.glb").is_file() else None
     title = recipe.prompt.text or folder.name
-    stored, note = load_latest(folder / "checkpoint.safetensors")
+    stored, note = load_latest(folder / OWN)
+    stage = ""
+    if stored is None and recipe.coarse is not None:
+        recipe, stage = recipe.coarse, "coarse stage, "
+        stored, note = load_latest(folder / COARSE)
     if stored is None:
         return Content(title, "finished" if mesh else "waiting for the first checkpoint", mesh)
     scene = recipe.scene()
     scene.load_state_dict(stored.part("scene"))
     scene.eval()
     step, steps = int(stored.facts.get("step", 0)), max(int(stored.facts.get("steps", 1)), 1)
-    done = mesh is not None and step >= steps
-    status = "finished" if done else f"step {step} of {steps}"
+    done = mesh is not None and step >= steps and not stage
+    status = "finished" if done else f"{stage}step {step} of {steps}"
     cloud = scene.shape if isinstance(scene.shape, Gaussians) else None
     splats = None if cloud is None else to_splats(to_splat_file(cloud, scene.material))
     # The mesh of an earlier export says nothing about a run that goes on.
