@@ -16,7 +16,9 @@ def make(folder: Path, prompt: str, options: Sequence[str]) -> None:
     """`dreamkit generate` into the folder; a finished run is kept, and one that was stopped goes on."""
     if not (folder / "metrics.json").exists():
         command = [sys.executable, "-m", "dreamkit", "generate", prompt, "--out", str(folder), "--resume", *options]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            sys.exit(f"{folder.name} failed:\n{done.stderr}")
     print(folder.name, flush=True)
 
 
