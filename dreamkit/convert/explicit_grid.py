@@ -17,10 +17,12 @@ CHUNK = 1 << 16
 
 Answer = tuple[Float[Tensor, " points"], Float[Tensor, "points channels"]]
 "Densities, per scene unit, and raw channels."
+Ask = Callable[[Float[Tensor, "points 3"]], Answer]
+"What stands for a volume."
 
 
 @torch.no_grad()
-def fill(grid: VoxelField, ask: Callable[[Float[Tensor, "points 3"]], Answer]) -> None:
+def fill(grid: VoxelField, ask: Ask) -> None:
     """Set the finest grid to the answers at its vertices, coarser ones to zero.
 
     Log-densities are limited to the range [-6, 7].
@@ -33,7 +35,7 @@ def fill(grid: VoxelField, ask: Callable[[Float[Tensor, "points 3"]], Answer]) -
         rows[:, 1:] = features
 
 
-def answers(source: AbstractVolume) -> Callable[[Float[Tensor, "points 3"]], Answer]:
+def answers(source: AbstractVolume) -> Ask:
     """What a volume says; zeros for the features of empty space, which some kinds are slow to make up."""
 
     def ask(points: Float[Tensor, "points 3"]) -> Answer:
