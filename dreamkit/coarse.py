@@ -11,7 +11,8 @@ from dreamkit.recipe import Recipe
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
 from dreamkit.training.checkpoint import previous
-from dreamkit.training.loop import Distiller, train
+from dreamkit.training.loop import train
+from dreamkit.training.run import Distiller
 
 CHECKPOINT = "coarse.safetensors"
 "The file in a run's folder that holds the coarse stage while the run is not finished."

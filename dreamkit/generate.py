@@ -23,8 +23,9 @@ from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
 from dreamkit.training.checkpoint import load_checkpoint, previous
 from dreamkit.training.lock import exclusive
-from dreamkit.training.loop import Distiller, train
+from dreamkit.training.loop import train
 from dreamkit.training.original import Original
+from dreamkit.training.run import Distiller
 
 CHECKPOINT = "checkpoint.safetensors"
 "The file in a run's folder that holds its scene."

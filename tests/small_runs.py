@@ -18,8 +18,8 @@ from dreamkit.renderers.scene import Scene
 from dreamkit.renderers.volume import VolumeRenderer
 from dreamkit.representations.hash_field import HashField
 from dreamkit.schedules import Milestones
-from dreamkit.training.loop import Distiller
 from dreamkit.training.plan import Rates, Regularization, TrainingPlan
+from dreamkit.training.run import Distiller
 
 SIZE = 8
 

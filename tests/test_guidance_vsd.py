@@ -12,7 +12,8 @@ from dreamkit.guidance.pgc import PGC
 from dreamkit.guidance.view import noisy_view
 from dreamkit.guidance.vsd import VSD
 from dreamkit.priors.analytic import renders
-from dreamkit.training.loop import Run, train
+from dreamkit.training.loop import train
+from dreamkit.training.run import Run
 
 T = levels(500)
 

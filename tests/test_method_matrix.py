@@ -28,8 +28,9 @@ from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.guide import TextGuide
 from dreamkit.priors.pretrained import AbstractPretrained
 from dreamkit.priors.prompts import ViewWording, embed_prompts
-from dreamkit.training.loop import Distiller, train
+from dreamkit.training.loop import train
 from dreamkit.training.plan import Regularization
+from dreamkit.training.run import Distiller
 
 
 def _made(kind: type) -> AbstractGuidance:

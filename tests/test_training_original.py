@@ -21,8 +21,9 @@ from dreamkit.priors.prompts import ViewWording, embed_prompts
 from dreamkit.priors.random_scale import RandomScale
 from dreamkit.recipe import Recipe, load_recipe, parse_recipe
 from dreamkit.training.checkpoint import load_checkpoint
-from dreamkit.training.loop import Distiller, train
+from dreamkit.training.loop import train
 from dreamkit.training.original import Original
+from dreamkit.training.run import Distiller
 
 
 def two_colours() -> GaussianMixture:

@@ -14,8 +14,9 @@ from dreamkit.priors.analytic import GaussianMixture
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
-from dreamkit.training.loop import Distiller, train
+from dreamkit.training.loop import train
 from dreamkit.training.plan import TrainingPlan
+from dreamkit.training.run import Distiller
 from dreamkit.training.together import Share, together
 
 Job = Callable[[Share], Generator[Step]]

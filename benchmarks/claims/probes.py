@@ -21,7 +21,7 @@ from dreamkit.guidance.view import NoisyView, noisy_view
 from dreamkit.priors.student import camera_numbers
 from dreamkit.recipe import load_recipe
 from dreamkit.training.checkpoint import load_checkpoint
-from dreamkit.training.loop import Distiller
+from dreamkit.training.run import Distiller
 
 LEVELS = (200, 400, 600, 800)
 HALF = 0.5

@@ -4,107 +4,27 @@ Readers (command line, app, notebook) only iterate; the loop knows nothing of th
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dreamkit.cameras import Cameras, OrbitSampler
-from dreamkit.guidance.base import AbstractGuidance
+from dreamkit.cameras import Cameras
 from dreamkit.guidance.distillation import distill
-from dreamkit.guidance.levels import AbstractLevels
-from dreamkit.guidance.noise import AbstractNoise, Fresh
 from dreamkit.guidance.view import NoisyView, noisy_view
-from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.encoding import Encoded
-from dreamkit.priors.guide import TextGuide
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Rendering, Step
 from dreamkit.schedules import value_at
-from dreamkit.training.checkpoint import (
-    Checkpoint,
-    DamagedCheckpoint,
-    load_latest,
-    optimizer_tensors,
-    prefixed,
-    restore_optimizer,
-    save_checkpoint,
-)
-from dreamkit.training.original import Original
+from dreamkit.training.checkpoint import Checkpoint, load_latest, save_checkpoint
 from dreamkit.training.plan import TrainingPlan
 from dreamkit.training.rearrange import rearrange
+from dreamkit.training.run import Distiller, Run
 
 
 class Diverged(ArithmeticError):
     """A run kept producing NaN; the message says where, and what to try."""
-
-
-@dataclass(frozen=True)
-class Distiller:
-    """What pulls at a scene: the prior, what it is told, the guidance, and which levels and cameras it visits."""
-
-    prior: AbstractPrior
-    guide: TextGuide
-    guidance: AbstractGuidance
-    levels: AbstractLevels
-    cameras: OrbitSampler
-    noise: AbstractNoise = field(default_factory=Fresh)
-    original: Original | None = None
-    "The scene that an edit starts from, for guidances that compare with it."
-
-
-class Run:
-    """Everything that changes while a scene is optimised, and how to save it to the last bit."""
-
-    def __init__(self, scene: Scene, distiller: Distiller, plan: TrainingPlan, seed: int) -> None:
-        self.scene, self.distiller, self.plan, self.seed = scene, distiller, plan, seed
-        # On the CPU whatever the device: the same seed draws the same numbers everywhere.
-        self.generator = torch.Generator().manual_seed(seed)
-        self.state = distiller.guidance.init(distiller.prior)
-        groups = scene.parameter_groups()
-        self.names = [group.name for group in groups]
-        self.optimizer = torch.optim.Adam(
-            [{"params": list(group.parameters)} for group in groups], lr=1e-3, betas=plan.betas, eps=plan.eps
-        )
-        self.learner = _learner(self.state, distiller.guidance.pace().rate)
-        self.step, self.rollbacks = 0, 0
-
-    def checkpoint(self) -> Checkpoint:
-        """The whole state, as tensors and plain facts."""
-        tensors = prefixed("scene", self.scene.state_dict()) | {"generator": self.generator.get_state()}
-        tensors |= prefixed("optimizer", optimizer_tensors(self.optimizer))
-        if self.state is not None:
-            tensors |= prefixed("guidance", self.state.state_dict())
-        if self.learner is not None:
-            tensors |= prefixed("learner", optimizer_tensors(self.learner))
-        if self.distiller.original is not None:
-            tensors |= prefixed("original", self.distiller.original.scene.state_dict())
-        facts = {"step": self.step, "steps": self.plan.steps, "seed": self.seed, "rollbacks": self.rollbacks}
-        copies = {name: value.detach().clone() for name, value in tensors.items()}
-        return Checkpoint(copies, {name: str(value) for name, value in facts.items()})
-
-    def restore(self, stored: Checkpoint) -> None:
-        """Go back to a checkpoint; raises DamagedCheckpoint where it belongs to another run."""
-        for name, mine in (("seed", self.seed), ("steps", self.plan.steps)):
-            if stored.facts.get(name) != str(mine):
-                raise DamagedCheckpoint(
-                    f"the checkpoint was made with {name}={stored.facts.get(name)}, and this run has {name}={mine}; "
-                    f"resume with the settings of the recipe.toml beside it, or start in another folder"
-                )
-        try:
-            self.scene.load_state_dict(stored.part("scene"))
-        except RuntimeError as error:
-            raise DamagedCheckpoint(f"the checkpoint holds another kind of scene: {error}") from error
-        restore_optimizer(self.optimizer, stored.part("optimizer"))
-        self.generator.set_state(stored.tensors["generator"])
-        if self.state is not None:
-            self.state.load_state_dict(stored.part("guidance"))
-        if self.learner is not None:
-            restore_optimizer(self.learner, stored.part("learner"))
-        if self.distiller.original is not None:
-            self.distiller.original.scene.load_state_dict(stored.part("original"))
-        self.step, self.rollbacks = int(stored.facts["step"]), int(stored.facts["rollbacks"])
 
 
 def train(
@@ -145,22 +65,10 @@ def train(
 
 def _advance(run: Run) -> Step | None:
     """One step; None, with nothing applied, where a number is not finite."""
-    plan, distiller = run.plan, run.distiller
-    progress = run.step / plan.steps
-    size, views = plan.milestones.at(progress)
-    draws = run.generator.get_state()
-    run.scene.update(progress, run.step, run.generator)
-    if distiller.original is not None:
-        distiller.original.update(progress, run.step, draws)
-    device = distiller.prior.device
-    cameras = distiller.cameras.sample(views, size, size, run.generator).to(device)
-    needs_normals = plan.regularization.needs_normals
-    draws = run.generator.get_state()
-    rendering = run.scene.render(cameras, progress=progress, generator=run.generator, normals=needs_normals)
-    opacity = rendering.alpha.detach()
-    rendering.color.register_hook(lambda gradient: distiller.guidance.on_image_gradient(gradient, opacity))
+    plan, progress = run.plan, run.step / run.plan.steps
+    rendering, cameras, draws = _render(run, progress)
     encoded, view = _view(run, rendering, cameras, progress, draws)
-    distilled = distill(distiller.guidance, distiller.prior, view, run.state)
+    distilled = distill(run.distiller.guidance, run.distiller.prior, view, run.state)
     terms = plan.regularization.terms(rendering, progress)
     terms |= plan.material.terms(run.scene, rendering, cameras, progress, run.generator)
     loss = distilled.loss + sum(terms.values())
@@ -168,9 +76,7 @@ def _advance(run: Run) -> Step | None:
         return None
     # Its gradient at the renders is the distilled one; the encoder's part of the chain rule lies behind it already.
     pull = (rendering.color * encoded.image_gradient(distilled.loss)).sum()
-    if not _apply(run, pull + sum(terms.values()), progress):
-        return None
-    if not _learn(run, view):
+    if not _apply(run, pull + sum(terms.values()), progress) or not _learn(run, view):
         return None
     run.step += 1
     for change in run.scene.adapt(rendering, run.step, progress, run.generator):
@@ -180,6 +86,23 @@ def _advance(run: Run) -> Step | None:
     shown = plan.preview_every and (run.step % plan.preview_every == 0 or run.step == plan.steps)
     preview = _preview(run.scene, rendering, cameras, progress) if shown else None
     return Step(run.step, plan.steps, float(loss.detach()), metrics, preview)
+
+
+def _render(run: Run, progress: float) -> tuple[Rendering, Cameras, Tensor]:
+    """The step's views of the scene, and the generator's state before they were rendered."""
+    plan, distiller, scene, generator = run.plan, run.distiller, run.scene, run.generator
+    size, views = plan.milestones.at(progress)
+    draws = generator.get_state()
+    scene.update(progress, run.step, generator)
+    if distiller.original is not None:
+        distiller.original.update(progress, run.step, draws)
+    cameras = distiller.cameras.sample(views, size, size, generator).to(distiller.prior.device)
+    draws = generator.get_state()
+    normals = plan.regularization.needs_normals
+    rendering = scene.render(cameras, progress=progress, generator=generator, normals=normals)
+    opacity = rendering.alpha.detach()
+    rendering.color.register_hook(lambda gradient: distiller.guidance.on_image_gradient(gradient, opacity))
+    return rendering, cameras, draws
 
 
 def _view(
@@ -246,11 +169,6 @@ def _roll_back(run: Run, good: Checkpoint, failures: int) -> Step:
     run.generator.manual_seed(run.seed + 1_000_003 * rollbacks)
     note = f"step {failed} was not finite: back to step {run.step} with fresh random numbers"
     return Step(run.step, run.plan.steps, float("nan"), note=note)
-
-
-def _learner(state: nn.Module | None, rate: float) -> torch.optim.Optimizer | None:
-    learnt = [] if state is None else [p for p in state.parameters() if p.requires_grad]
-    return torch.optim.AdamW(learnt, lr=rate) if learnt else None
 
 
 @torch.no_grad()
