@@ -32,7 +32,7 @@ def test_sds_paints_the_scene_in_the_priors_colour() -> None:
     def error() -> float:
         view = scene.render(cameras)
         solid = view.alpha.squeeze(-1) > 0.8
-        return float((view.color[solid] - orange).abs().mean())
+        return float((view.color.detach()[solid] - orange).abs().mean())
 
     before = error()
     for _ in train(scene, distiller, small_plan(steps=60, every=60)):
