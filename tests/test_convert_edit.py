@@ -23,14 +23,14 @@ HALF = Box((0.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 def ball_grid(resolution: int = 33) -> VoxelField:
     """A ball of radius 0.5, copied onto a grid."""
     grid = VoxelField(resolutions=(resolution,), density_map=DensityMap("trunc_exp", "none"))
-    fill(grid, answers(Ball(0.5, 20.0, 0.03)))
+    fill(grid, answers(Scene(Ball(0.5, 20.0, 0.03), renderer=VolumeRenderer())))
     return grid
 
 
 @pytest.mark.parametrize("map_", [DensityMap("trunc_exp", "none"), DensityMap(), DensityMap("softplus", "dreamfusion")])
 def test_a_filled_grid_is_the_volume_at_its_vertices(map_):
     grid, ball = VoxelField(resolutions=(9, 17), density_map=map_), Ball(0.5, 20.0, 0.1)
-    fill(grid, answers(ball))
+    fill(grid, answers(Scene(ball, renderer=VolumeRenderer())))
     points = grid.vertices()
     # Measured: 4e-6 relative, above the floor exp(-6); the channels are equal where something is.
     assert torch.allclose(grid.density(points), ball.density(points).clamp_min(2.4788e-3), rtol=1e-3)

@@ -3,10 +3,15 @@
 import pytest
 import torch
 import trimesh
+from analytic_fields import Ball
 
+from dreamkit.convert.explicit_grid import answers
 from dreamkit.convert.fidelity import compare
 from dreamkit.convert.gaussians_to_field import GaussiansToField
+from dreamkit.convert.inherit import inherit_occupancy
 from dreamkit.convert.picture_fit import PictureFit
+from dreamkit.convert.pvd import surroundings_loss
+from dreamkit.convert.samples import seen_density
 from dreamkit.convert.signed_distance import signed_distance
 from dreamkit.convert.students import student_scene, student_spec
 from dreamkit.convert.surface_to_field import SurfaceToField
@@ -17,6 +22,7 @@ from dreamkit.ops.hash_levels import HashLevels
 from dreamkit.renderers.mesh_renderer import MeshRenderer
 from dreamkit.renderers.scene import Scene
 from dreamkit.renderers.splats import SplatRenderer
+from dreamkit.renderers.volume import VolumeRenderer
 from dreamkit.representations.density import volsdf_density
 from dreamkit.representations.gaussians import Gaussians
 from dreamkit.representations.tet_mesh import TetMesh
@@ -51,8 +57,8 @@ def test_a_surface_is_seen_in_the_grid_before_any_fit() -> None:
     for _ in SurfaceToField(fit=BRIEF).convert(teacher, student):
         pass
     report = compare(teacher, student)
-    # Measured: 22.5 dB. From random points the grid stayed fog, 11 dB.
-    assert report.median_psnr > 21
+    # Measured: 29.8 dB. From random points the grid stayed fog, 11 dB.
+    assert report.median_psnr > 27
 
 
 @pytest.mark.parametrize("opacity", [0.5, 0.95])
@@ -65,3 +71,27 @@ def test_a_cloud_is_seen_in_the_grid_before_any_fit(opacity: float) -> None:
     report = compare(teacher, student)
     # Measured: 34.0 and 22.0 dB.
     assert report.median_psnr > 20
+
+
+class FoggyBall(Ball):
+    """A ball in a thin fog."""
+
+    def density(self, points: torch.Tensor, progress: float = 1.0) -> torch.Tensor:
+        return super().density(points, progress) + 1.0
+
+
+def test_what_the_teachers_rays_skip_is_not_learnt(generator: torch.Generator) -> None:
+    """Low-rank tensors leave streaks of fog in cells that their own occupancy grid had closed long before."""
+    ball = Ball(0.5, 20.0, 0.03)
+    teacher = Scene(FoggyBall(0.5, 20.0, 0.03), renderer=VolumeRenderer(samples=48))
+    teacher.renderer.occupancy.update(ball.density, 1.0, 0.05, 0, generator)
+    points = torch.rand(5000, 3, generator=generator) * 2 - 1
+    away = points.norm(dim=-1) > 0.75
+    assert not seen_density(teacher)(points)[away].any()
+    assert not answers(teacher)(points)[0][away].any()
+    student = Scene(VoxelField(resolutions=(9,)), renderer=VolumeRenderer(samples=48))
+    inherit_occupancy(teacher, student, generator)
+    assert not student.renderer.occupancy.holds(points, 1.0)[away].any()
+    # A student with the same fog is told that there is none.
+    assert surroundings_loss(teacher, Scene(teacher.shape, renderer=VolumeRenderer()), 2000, generator) > 100
+    assert student.renderer.occupancy.holds(points, 1.0)[points.norm(dim=-1) < 0.45].all()

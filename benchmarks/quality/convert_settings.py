@@ -39,9 +39,11 @@ SETTINGS: dict[type[AbstractConverter], Callable[[float], AbstractConverter]] = 
 
 
 def converter_between(source: str, target: str, fit: bool) -> AbstractConverter:
-    """The way that `dreamkit convert` takes, with the table's settings; the fit of a teacher has twice the steps."""
+    """The way that `dreamkit convert` takes, with the table's settings."""
     (hop,) = find_route(kind_of(source), kind_of(target))
-    return SETTINGS[hop.converter](_effort(hop.converter, target) * (2 if fit else 1))
+    # The fit of a teacher has twice the steps, and so has what starts without features to match (PVD's first stage).
+    twice = fit or (source == "voxel" and hop.converter is PVD and target != "voxel")
+    return SETTINGS[hop.converter](_effort(hop.converter, target) * (2 if twice else 1))
 
 
 def _effort(converter: type[AbstractConverter], target: str) -> float:

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dreamkit.representations.base import AbstractVolume
+from dreamkit.convert.samples import seen_density, volume
+from dreamkit.renderers.scene import Scene
 from dreamkit.representations.voxel_field import VoxelField
 
 EMPTY, FULL = -6.0, 7.0
@@ -35,14 +36,15 @@ def fill(grid: VoxelField, ask: Ask) -> None:
         rows[:, 1:] = features
 
 
-def answers(source: AbstractVolume) -> Ask:
-    """What a volume says; zeros for the features of empty space, which some kinds are slow to make up."""
+def answers(scene: Scene) -> Ask:
+    """What a scene's volume says; zeros for the features of empty space, which some kinds are slow to make up."""
+    shape, seen = volume(scene), seen_density(scene)
 
     def ask(points: Float[Tensor, "points 3"]) -> Answer:
-        density = source.density(points)
-        features = points.new_zeros(len(points), source.channels)
+        density = seen(points)
+        features = points.new_zeros(len(points), shape.channels)
         there = (density > math.exp(EMPTY)).nonzero().squeeze(-1)
-        features[there] = source.features(points[there])
+        features[there] = shape.features(points[there])
         return density, features
 
     return ask

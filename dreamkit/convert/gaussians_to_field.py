@@ -34,9 +34,7 @@ class GaussiansToField(AbstractToField):
 
     def volume(self, teacher: Scene) -> Ask:
         """See `AbstractToField.volume`."""
-        shape = teacher.shape
-        assert isinstance(shape, Gaussians)
-        return answers(shape)
+        return answers(teacher)
 
     @torch.no_grad()
     def known(self, teacher: Scene, generator: torch.Generator) -> KnownPoints:

@@ -3,7 +3,7 @@
 import torch
 
 from dreamkit.convert.explicit_grid import answers, fill
-from dreamkit.convert.samples import volume, volume_renderer
+from dreamkit.convert.samples import seen_density, volume_renderer
 from dreamkit.renderers.scene import Scene
 from dreamkit.representations.base import AbstractField, AbstractShape
 from dreamkit.representations.voxel_field import VoxelField
@@ -23,7 +23,7 @@ def inherit(teacher: Scene, student: Scene) -> None:
     if _is_alike(mine, theirs):
         names = list(taken)
     elif isinstance(mine, VoxelField):
-        return fill(mine, answers(volume(teacher)))
+        return fill(mine, answers(teacher))
     elif _has_latent(mine) and _has_latent(theirs):
         names = [name for name in taken if name.startswith("feature_head.")]
     else:
@@ -35,11 +35,11 @@ def inherit(teacher: Scene, student: Scene) -> None:
 @torch.no_grad()
 def inherit_occupancy(teacher: Scene, student: Scene, generator: torch.Generator) -> None:
     """Let the student's renderer skip what is empty in the teacher, for good (card 1.3)."""
-    shape, renderer = volume(teacher), volume_renderer(student)
+    density, renderer = seen_density(teacher), volume_renderer(student)
     grid, radius = renderer.occupancy, student.shape.radius
     grid.value.zero_()
     for _ in range(PROBES):
-        grid.update(shape.density, radius, renderer.step_length(radius), 0, generator)
+        grid.update(density, radius, renderer.step_length(radius), 0, generator)
 
 
 def _is_alike(mine: AbstractShape, theirs: AbstractShape) -> bool:

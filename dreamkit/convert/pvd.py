@@ -27,7 +27,7 @@ from dreamkit.convert.matching import (
 )
 from dreamkit.convert.momentum import MomentumTeacher
 from dreamkit.convert.practice import Practice
-from dreamkit.convert.samples import PointValues, gather, look, shoot, volume
+from dreamkit.convert.samples import PointValues, gather, look, seen_density, shoot, volume
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
 from dreamkit.representations.base import AbstractField, AbstractShape, AbstractVolume
@@ -183,6 +183,6 @@ def surroundings_loss(teacher: Scene, student: Scene, count: int, generator: tor
     """Norm of the `excess` over log-density -6 at random points of the whole cube, occupied or not."""
     points = (torch.rand(count, 3, generator=generator) * 2 - 1) * student.shape.radius
     with torch.no_grad():
-        theirs = volume(teacher).density(points)
+        theirs = seen_density(teacher)(points)
     over = excess(volume(student).density(points), theirs, DensityRange(SURROUNDINGS, 7.0))
     return frobenius(over, torch.zeros_like(over))

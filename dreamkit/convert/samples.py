@@ -1,5 +1,6 @@
 """The same points for teacher and student: rays marched through the occupied cells, and what a scene says there."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -111,6 +112,22 @@ def volume(scene: Scene) -> AbstractVolume:
     if not isinstance(scene.shape, AbstractVolume):
         raise TypeError(f"only volumes can be asked for density; got {type(scene.shape).__name__}")
     return scene.shape
+
+
+def seen_density(scene: Scene) -> Callable[[Float[Tensor, "points 3"]], Float[Tensor, " points"]]:
+    """The density of a scene's volume where its own rays look.
+
+    What an occupancy grid has long hidden can be anything: a fog that no picture of the teacher shows is not to be
+    learnt. Raises TypeError for what is no volume.
+    """
+    shape, renderer = volume(scene), scene.renderer
+    if not isinstance(renderer, VolumeRenderer):
+        return shape.density
+
+    def density(points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
+        return shape.density(points) * renderer.occupancy.holds(points, shape.radius)
+
+    return density
 
 
 def volume_renderer(scene: Scene) -> VolumeRenderer:

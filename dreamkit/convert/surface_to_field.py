@@ -32,12 +32,14 @@ class SurfaceToField(AbstractToField):
     reads: ClassVar[tuple[type[AbstractShape], ...]] = (AbstractSurface,)
 
     width: float = 0.015
+    grid_width: float = 0.005
+    "beta for an explicit grid, which is set and needs no slope to follow: the card's smallest."
 
     def volume(self, teacher: Scene) -> Ask:
         """See `AbstractToField.volume`."""
         shape = teacher.shape
         assert isinstance(shape, AbstractSurface)
-        return ThickSurface(shape, shape.mesh(), self.width)
+        return ThickSurface(shape, shape.mesh(), self.grid_width)
 
     @torch.no_grad()
     def known(self, teacher: Scene, generator: torch.Generator) -> KnownPoints:

@@ -2,7 +2,7 @@
 
 import time
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -30,6 +30,8 @@ class AbstractToField(AbstractConverter):
     pool: int = 1 << 16
     start: PointFit = field(default_factory=PointFit)
     fit: PictureFit = field(default_factory=PictureFit)
+    grid_rate: float = 0.05
+    "Learning rate of an explicit grid, instead of the fit's: few rays touch each entry."
 
     def convert(self, teacher: Scene, student: Scene, seed: int = 0) -> Conversion:
         """See `AbstractConverter.convert`; also needs a student with a renderer of fields."""
@@ -39,9 +41,11 @@ class AbstractToField(AbstractConverter):
         teacher.eval()
         if isinstance(student.shape, VoxelField):
             fill(student.shape, self.volume(teacher))
+            fit = replace(self.fit, rates=replace(self.fit.rates, encoding=self.grid_rate))
         else:
             yield from self.start.run(self.known(teacher, generator), student, generator)
-        yield from self.fit.run(teacher, student, generator)
+            fit = self.fit
+        yield from fit.run(teacher, student, generator)
         return compare(teacher, student, seconds=time.perf_counter() - start)
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 
@@ -58,6 +58,11 @@ class OccupancyGrid(nn.Module):
         self.value.copy_(fresh.scatter_reduce(0, cell, density(point).to(fresh) * length, "amax"))
         occupied = self.value > self.value.mean().clamp_max(self.threshold)
         self.mask.copy_((occupied | ~occupied.any()).view_as(self.mask))
+
+    def holds(self, points: Float[Tensor, "points 3"], radius: float) -> Bool[Tensor, " points"]:
+        """Whether each point lies in an occupied cell; points beyond the cube count to the cells at its faces."""
+        x, y, z = ((points / radius + 1) * (self.grid / 2)).long().clamp(0, self.grid - 1).unbind(dim=-1)
+        return self.mask[x, y, z]
 
     def _all(self) -> Int[Tensor, " cells"]:
         return torch.arange(self.grid**3, device=self.value.device)
