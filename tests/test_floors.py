@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dreamkit"
 
 FLOORS = (
-    {"vectors", "cameras", "rendering", "mesh", "schedules", "names", "construct", "device"},
+    {"vectors", "cameras", "rendering", "mesh", "schedules", "names", "construct", "device", "workers"},
     {"ops"},
     {"priors", "representations", "materials", "renderers"},
     {"guidance", "convert"},

@@ -20,7 +20,8 @@ from probes import ask
 from report import write_report
 from runs import carry_out
 from texture import SIZES, Painting, paint, pixel_noise
-from workers import end_with_parent
+
+from dreamkit.workers import end_with_parent
 
 CLIPPINGS = {"not clipped": 0.0, "clipped at 0.1": 0.1, "clipped at 0.5": 0.5}
 PAINTING_STEPS = 150

@@ -31,6 +31,7 @@ from dreamkit.convert.students import student_scene, student_spec
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
 from dreamkit.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dreamkit.workers import end_with_parent
 
 OBJECTS = ("a striped orange cat", "a checkered blue house")
 TRUTH = "truth"
@@ -158,7 +159,7 @@ def run(out: Path, objects: Sequence[str], jobs: int) -> bool:
     """
     done, pairs = [], [(a, b) for a in KINDS for b in KINDS]
     pairs.sort(key=lambda pair: min(KINDS.index(kind) for kind in pair))
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), end_with_parent) as pool:
         for caption in objects:
             done += pool.map(partial(attempt, out), [(caption, TRUTH, kind) for kind in KINDS])
             done += pool.map(partial(attempt, out), [(caption, *pair) for pair in pairs])

@@ -16,6 +16,7 @@ from dreamkit.rendering import Step
 from dreamkit.toybox.captions import VIEWS, Subject, held_out, sample_subject, view_word
 from dreamkit.toybox.paint import COLORS, PATTERNS
 from dreamkit.toybox.world import KINDS, Look, build, picture
+from dreamkit.workers import end_with_parent
 
 SIZE = 64
 _CHUNK = 500
@@ -62,7 +63,7 @@ def render_pictures(count: int, seed: int, processes: int = 2) -> Iterator[ToyPi
         yield from map(_render_chunk, tasks)
         return
     # Spawned, not forked: a forked child of a process that has used OpenMP can hang.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), end_with_parent) as pool:
         yield from pool.map(_render_chunk, tasks)
 
 

@@ -1,4 +1,4 @@
-"""Worker processes that do not outlive the bench."""
+"""Worker processes that do not outlive those who started them."""
 
 import os
 from multiprocessing import parent_process
