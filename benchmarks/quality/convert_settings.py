@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from dreamkit.convert.base import AbstractConverter
 from dreamkit.convert.gaussians_to_field import GaussiansToField
+from dreamkit.convert.gaussians_to_surface import GaussiansToSurface
 from dreamkit.convert.picture_fit import PictureFit
 from dreamkit.convert.plan import find_route
 from dreamkit.convert.plan import kind as kind_of
@@ -26,10 +27,8 @@ SETTINGS: dict[type[AbstractConverter], Callable[[float], AbstractConverter]] = 
     SurfaceToField: lambda share: SurfaceToField(
         start=PointFit(round(150 * share), 2048), fit=PictureFit(round(250 * share), 48, 64, 512)
     ),
-    ToSurface: lambda share: ToSurface(
-        color_steps=round(150 * share),
-        fit=RenderedFit(round(50 * share), 64, normal=0.0, rates=replace(RATES, geometry=0.001)),
-    ),
+    ToSurface: lambda share: _to_surface(ToSurface, share),
+    GaussiansToSurface: lambda share: _to_surface(GaussiansToSurface, share),
     ToGaussians: lambda share: ToGaussians(count=8000, fit=RenderedFit(round(100 * share), 64, normal=0.0)),
     ToTexturedMesh: lambda share: ToTexturedMesh(
         fit=RenderedFit(round(30 * share), 64, normal=0.0, rates=replace(RATES, geometry=0.0))
@@ -44,6 +43,11 @@ def converter_between(source: str, target: str, fit: bool) -> AbstractConverter:
     # The fit of a teacher has twice the steps, and so has what starts without features to match (PVD's first stage).
     twice = fit or (source == "voxel" and hop.converter is PVD and target != "voxel")
     return SETTINGS[hop.converter](_effort(hop.converter, target) * (2 if twice else 1))
+
+
+def _to_surface(converter: type[ToSurface], share: float) -> ToSurface:
+    fit = RenderedFit(round(50 * share), 64, normal=0.0, rates=replace(RATES, geometry=0.001))
+    return converter(color_steps=round(150 * share), fit=fit)
 
 
 def _effort(converter: type[AbstractConverter], target: str) -> float:
