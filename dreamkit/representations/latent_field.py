@@ -1,5 +1,6 @@
 """Fields that speak PVD's common language: [log-density, 15 features] at each point, then one small decoder."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 
@@ -18,9 +19,10 @@ LATENT = 16
 def feature_decoder(channels: int, hidden: int, generator: torch.Generator) -> Perceptron:
     """The network from the 15 features to raw material channels, 15 -> hidden -> hidden -> channels (card 1.3).
 
-    PVD's network also reads the direction of view; ours does not, because materials read what holds from all sides.
+    PVD's network also reads the direction of view; ours does not, because materials read what holds from all sides. It
+    starts with weights that keep variances: with smaller ones a checkered house stayed plain, 22 dB instead of 38.
     """
-    return Perceptron((LATENT - 1, hidden, hidden, channels), generator)
+    return Perceptron((LATENT - 1, hidden, hidden, channels), generator, gain=math.sqrt(6))
 
 
 class LatentField(AbstractField):
