@@ -302,6 +302,17 @@ def test_failures_leave_the_old_file_and_no_crumbs(pbr: Mesh, tmp_path: Path) ->
     assert path.read_text() == "old"
 
 
+def test_what_openusd_cannot_write_is_an_error_of_the_file_system(pbr: Mesh, tmp_path: Path, monkeypatch) -> None:
+    from pxr import Sdf
+
+    from dreamkit.export import usd
+
+    monkeypatch.setattr(usd, "_package", lambda path, *rest: Sdf.ZipFileWriter.CreateNew(str(path / "nowhere.usdz")))
+    with pytest.raises(OSError, match=r"a\.usdz cannot be written: .*nowhere"):
+        written(pbr, tmp_path / "a.usdz")
+    assert not list(tmp_path.iterdir())
+
+
 QUICK = ExportPlan(grid=24, faces=200, smoothing=0, texture=32, refine=0, frames=0, size=16)
 
 

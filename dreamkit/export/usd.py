@@ -64,7 +64,7 @@ def write_usdz(mesh: Mesh, path: Path, name: str = "asset") -> None:
             # The first file of a package is its root layer.
             _package(temporary, Path(folder), {layer.name: layer.read_bytes(), **contents})
     except Tf.ErrorException as error:
-        raise OSError(f"{path} cannot be written: {error}") from error
+        raise OSError(f"{path} cannot be written: {' '.join(str(error).split())}") from error
 
 
 def _package(path: Path, folder: Path, contents: Mapping[str, bytes]) -> None:

@@ -25,7 +25,7 @@ class ExportForm(AbstractForm):
         self.source = gr.Dropdown([], label="Run", elem_id="exported")
         plan = ExportPlan()
         with gr.Row():
-            self.values = [
+            self.values: list[Any] = [
                 gr.Number(
                     getattr(plan, key), label=label, precision=0, minimum=0, min_width=150, elem_id=f"export-{key}"
                 )
