@@ -307,7 +307,9 @@ def test_what_openusd_cannot_write_is_an_error_of_the_file_system(pbr: Mesh, tmp
 
     from dreamkit.export import usd
 
-    monkeypatch.setattr(usd, "_package", lambda path, *rest: Sdf.ZipFileWriter.CreateNew(str(path / "nowhere.usdz")))
+    monkeypatch.setattr(
+        usd, "_package", lambda folder, *rest: Sdf.ZipFileWriter.CreateNew(str(folder / "nowhere" / "a"))
+    )
     with pytest.raises(OSError, match=r"a\.usdz cannot be written: .*nowhere"):
         written(pbr, tmp_path / "a.usdz")
     assert not list(tmp_path.iterdir())

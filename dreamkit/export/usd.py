@@ -24,7 +24,7 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError("USDZ files need usd-core: pip install 'dreamkit[usd]'") from error
 
 from dreamkit import __version__
-from dreamkit.export.atomic import atomic_path
+from dreamkit.export.atomic import write_atomically
 from dreamkit.export.gltf import textures, unit_normals
 from dreamkit.export.png import encode_png
 from dreamkit.mesh import Mesh
@@ -54,34 +54,32 @@ def write_usdz(mesh: Mesh, path: Path, name: str = "asset") -> None:
         raise ValueError(f"a USDZ needs at least one triangle; the mesh for {path} has none")
     # Without light, there is nothing that the other textures could change.
     images = {kind: image for kind, image in textures(mesh).items() if kind == "base color" or not mesh.unlit}
-    contents = {_file(kind): encode_png(image) for kind, image in images.items()}
+    files = {_file(kind): encode_png(image) for kind, image in images.items()}
     try:
-        with atomic_path(path) as temporary, tempfile.TemporaryDirectory() as folder:
-            layer = Path(folder, "asset.usdc")
-            # Held by its name: a layer that outlives its stage ends the process.
-            stage = _stage(mesh, _identifier(name))
-            stage.GetRootLayer().Export(str(layer))
-            # The first file of a package is its root layer.
-            _package(temporary, Path(folder), {layer.name: layer.read_bytes(), **contents})
+        with tempfile.TemporaryDirectory() as folder:
+            package = _package(Path(folder), _stage(mesh, _identifier(name)), files)
     except Tf.ErrorException as error:
         raise OSError(f"{path} cannot be written: {' '.join(str(error).split())}") from error
+    write_atomically(path, package)
 
 
-def _package(path: Path, folder: Path, contents: Mapping[str, bytes]) -> None:
-    """An uncompressed zip whose files begin at multiples of 64 bytes."""
+def _package(folder: Path, stage: Any, images: Mapping[str, bytes]) -> bytes:
+    """An uncompressed zip whose files begin at multiples of 64 bytes, the scene first; made in a folder of its own."""
+    stage.GetRootLayer().Export(str(folder / "asset.usdc"))
+    (folder / "textures").mkdir()
+    for name, content in images.items():
+        (folder / name).write_bytes(content)
     # Packages state when their files were changed, in local time: the first moment that a zip can state.
     moment = time.mktime((1980, 1, 1, 0, 0, 0, 0, 1, -1))
-    with Sdf.ZipFileWriter.CreateNew(str(path)) as package:
-        for name, content in contents.items():
-            file = folder / name
-            file.parent.mkdir(exist_ok=True)
-            file.write_bytes(content)
-            os.utime(file, (moment, moment))
-            package.AddFile(str(file), name)
+    with Sdf.ZipFileWriter.CreateNew(str(folder / "asset.usdz")) as package:
+        for name in ("asset.usdc", *images):
+            os.utime(folder / name, (moment, moment))
+            package.AddFile(str(folder / name), name)
+    return (folder / "asset.usdz").read_bytes()
 
 
 def _stage(mesh: Mesh, name: str) -> Any:
-    """The scene: one component with its geometry and its material."""
+    """The scene: one component with its geometry and its material. Its layer lives as long as it does."""
     stage = Usd.Stage.CreateInMemory()
     UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
     UsdGeom.SetStageMetersPerUnit(stage, 1.0)
