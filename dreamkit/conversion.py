@@ -12,7 +12,7 @@ from dreamkit.convert.base import AbstractConverter
 from dreamkit.convert.plan import find_route, kind, kinds
 from dreamkit.convert.run import Converted, convert
 from dreamkit.convert.students import renderer_spec
-from dreamkit.export.asset import ExportReport, export_asset
+from dreamkit.export.asset import ExportReport, check_export, export_asset
 from dreamkit.export.import_shape import import_shape
 from dreamkit.generate import FolderInUse, RunLog, claim, load_scene, logged, write_metrics
 from dreamkit.recipe import Recipe, load_recipe
@@ -41,6 +41,7 @@ def convert_run(
     """
     converter, options = _wanted(to, by, settings)
     begun, teacher = _opened(source, _export_settings(settings))
+    check_export(begun.export)
     with exclusive(out):
         if (out / "recipe.toml").exists():
             raise FolderInUse(f"{out} holds a run already (recipe.toml); choose another folder: --out DIR")
@@ -75,6 +76,7 @@ def check_conversion(folder: Path, to: str, by: str | None = None, settings: Seq
     """
     converter, _ = _wanted(to, by, settings)
     recipe = load_recipe(str(folder / "recipe.toml"), _export_settings(settings))
+    check_export(recipe.export)
     find_route(recipe.shape.cls, kind(to), None if converter is None else type(converter))
 
 

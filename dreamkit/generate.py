@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from dreamkit.coarse import check_coarse, forget_coarse, run_coarse
-from dreamkit.export.asset import ExportReport, export_asset
+from dreamkit.export.asset import ExportReport, check_export, export_asset
 from dreamkit.export.atomic import sweep, write_atomically
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.priors.guide import TextGuide
@@ -129,6 +129,7 @@ def _begin(recipe: Recipe, prior: AbstractPrior, out: Path, resume: bool, log: R
 def export_run(folder: Path, settings: tuple[str, ...] = ()) -> Iterator[Step]:
     """Write the asset of a run again, from its checkpoint, with other export settings."""
     recipe = load_recipe(str(folder / "recipe.toml"), settings)
+    check_export(recipe.export)
     with exclusive(folder):
         sweep(folder)
         log = RunLog(folder / "log.jsonl")
@@ -174,6 +175,7 @@ def _text_guide(recipe: Recipe, prior: AbstractPrior, text: str) -> TextGuide:
 def settled(recipe: Recipe) -> Recipe:
     """The recipe as it can be run: an edit takes over the kind of scene that it edits."""
     check_coarse(recipe)
+    check_export(recipe.export)
     if recipe.edit is None:
         return recipe
     if not recipe.edit.run:

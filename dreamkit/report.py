@@ -34,6 +34,7 @@ _PACKAGES = {
     "gsplat": "faster splatting on CUDA: pip install 'dreamkit[cuda]'",
     "nerfacc": "faster marching on CUDA: pip install 'dreamkit[cuda]'",
     "ray": "batches on a cluster: pip install 'dreamkit[cluster]'",
+    "usd-core": "export.usdz: pip install 'dreamkit[usd]'",
     "viser": "dreamkit view: pip install 'dreamkit[view]'",
 }  # fmt: skip
 _COLUMNS = ("kind", "color", "janus", "saturation", "true_saturation", "volume_iou", "chamfer")

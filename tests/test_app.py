@@ -232,6 +232,19 @@ def test_export_again(site: Site, finished: str) -> None:
     assert '"faces": 8' in (site.runs.folder / finished / "metrics.json").read_text()
 
 
+def test_a_usdz_is_made_where_it_is_asked_for(site: Site, finished: str) -> None:
+    pytest.importorskip("pxr", reason="needs usd-core: pip install 'dreamkit[usd]'")
+    page = site.visit()
+    page.get_by_role("tab", name="Export").click()
+    choose(page, "#exported", finished)
+    page.check("#export-usdz input")
+    page.click("#export")
+    page.wait_for_selector("[data-state=done]")
+    with page.expect_download() as download:
+        page.click("#file-usdz")
+    assert Path(download.value.path()).read_bytes() == (site.runs.folder / finished / "asset.usdz").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("prompt", "words"),
     [("", "the prompt is empty"), ("a red dragon", "does not know 'dragon'"), ("<b id=x>red</b>", "does not know 'b'")],

@@ -82,17 +82,19 @@ def test_t3_2_derivatives_of_the_blend(generator):
     torch.testing.assert_close(of_share, ((physical - raw) * weight).sum(dim=-1, keepdim=True))
 
 
-def relit_error(recovery: Recovery) -> float:
-    """Under three environments that nobody has seen, against the truth, on the surface."""
+def relit_error(recovery: Recovery, below: float = 9.0) -> float:
+    """Under three environments that nobody has seen, against the truth, on the surface (or its part below a height)."""
     shape = recovery.physical.shape
     radiance, filtered = load_environments(("studio", "window", "sunset"), 16)
     points, normal = sample_surface(shape.mesh(), 600, torch.Generator().manual_seed(1))
     toward = normalize(normal + 0.3 * torch.randn(normal.shape, generator=torch.Generator().manual_seed(2)))
+    points, normal, toward = (values[points[:, 1] < below] for values in (points, normal, toward))
+    scene = torch.zeros(len(points), dtype=torch.long)
     plain, errors = recovery.light.plain, []
     for i in range(3):
         light = Illumination(radiance, filtered, torch.tensor([i]), torch.zeros(1))
         shown = [
-            plain.shade(ShadingPoints(features, points, -toward, torch.zeros(600, dtype=torch.long), normal), light)
+            plain.shade(ShadingPoints(features, points, -toward, scene, normal), light)
             for features in (shape.features(points), truth(points))
         ]
         errors.append((shown[0] - shown[1]).square().mean())
@@ -112,12 +114,40 @@ def test_t3_3_a_world_that_is_physical_becomes_so(generator):
     assert errors == sorted(errors, reverse=True)
 
 
-@pytest.mark.slow
-def test_t3_4_what_no_surface_explains_stays_radiance(generator):
+ELSEWHERE = 0.06
+"Height below which nothing of the stripes is in a pixel; they begin at 0.1."
+
+
+def distilled_stripes(certain: bool = False) -> tuple[Scene, Recovery]:
+    """The striped world and what became of it; with `certain`, progress is 1 from the first step to the last."""
     teacher = mesh_world(Striped)
     recovery = begun(teacher)
-    for _ in SHORT.distil(teacher, recovery, generator):
+    if certain:
+        # The sigmoid of whatever the field learns, and 30, is 1 in float32.
+        recovery.share.offset = 30.0
+    for _ in SHORT.distil(teacher, recovery, torch.Generator().manual_seed(0)):
         pass
+    return teacher, recovery
+
+
+@pytest.fixture(scope="module")
+def stripes() -> tuple[Scene, Recovery]:
+    return distilled_stripes()
+
+
+@pytest.mark.slow
+def test_t3_4_elsewhere_it_is_relit_better_than_if_all_were_physical(stripes):
+    """Without a way out, the one light and the surface below are bent to serve the stripes."""
+    _, certain = distilled_stripes(certain=True)
+    assert certain.share.at(torch.zeros(1, 3)).item() == 1
+    errors = [relit_error(recovery, ELSEWHERE) for recovery in (stripes[1], certain)]
+    # Measured: 0.0016 and 0.0027; with two other seeds 0.0010 and 0.0028, 0.0011 and 0.0025.
+    assert errors[0] < 0.8 * errors[1]
+
+
+@pytest.mark.slow
+def test_t3_4_what_no_surface_explains_stays_radiance(stripes):
+    teacher, recovery = stripes
     cameras = orbit([0.0, 90.0, 200.0], 0.0, 2.5, 40.0, 32, 32)
     with torch.no_grad():
         share, mask = progress_map(
@@ -125,7 +155,7 @@ def test_t3_4_what_no_surface_explains_stays_radiance(generator):
         )
         seen = teacher.render(cameras)
         place = cameras.rays().origins + seen.depth * cameras.rays().directions
-        above, below = (place[..., 1:2] > 0.14) & (mask > 0), (place[..., 1:2] < 0.06) & (mask > 0)
+        above, below = (place[..., 1:2] > 0.14) & (mask > 0), (place[..., 1:2] < ELSEWHERE) & (mask > 0)
     # Measured: 0.16 and 0.996.
     assert share[above].mean() < share[below].mean() - 0.5
 

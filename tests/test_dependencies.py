@@ -12,11 +12,16 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "dreamkit").rglob("*.py"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
-DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "huggingface_hub": "diffusers", "igl": "libigl"}
+DISTRIBUTIONS = {
+    "PIL": "pillow", "skimage": "scikit-image", "huggingface_hub": "diffusers", "igl": "libigl", "pxr": "usd-core",
+}  # fmt: skip
 "Import names that differ from what pip installs; diffusers cannot work without the hub's client."
 
 
-EXTRAS = {"batch/cluster.py": "cluster", "evaluate/comparison.py": "docs", "page": "app", "view": "view"}
+EXTRAS = {
+    "batch/cluster.py": "cluster", "evaluate/comparison.py": "docs", "export/usd.py": "usd", "page": "app",
+    "view": "view",
+}  # fmt: skip
 "Files and folders that need an extra, and say so when it is missing."
 
 

@@ -50,16 +50,21 @@ class Studio(SimpleHTTPRequestHandler):
         pass
 
 
-def photograph(mesh: Mesh, camera: Cameras, sky: str, folder: Path) -> torch.Tensor:
-    """What three.js shows of the exported mesh; skips without node, three or Chromium."""
+def photograph(mesh: Mesh, camera: Cameras, sky: str, folder: Path, ending: str = "glb") -> torch.Tensor:
+    """What three.js shows of the exported mesh; skips without node, three or Chromium, and a USDZ without usd-core."""
     modules, chromium = node_folder("three"), shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("needs Chromium (apt-get install chromium)")
-    write_glb(mesh, folder / "asset.glb")
+    if ending == "usdz":
+        pytest.importorskip("pxr", reason="needs usd-core: pip install 'dreamkit[usd]'")
+        from dreamkit.export.usd import write_usdz as write
+    else:
+        write = write_glb
+    write(mesh, folder / f"asset.{ending}")
     shutil.copy(environment_path(sky), folder / "light.hdr")
     shutil.copy(Path(__file__).with_name("three_view.html"), folder)
     (folder / "node_modules").symlink_to(modules)
-    view = {"size": SIZE, "fov": float(camera.fov[0]), "position": camera.position[0].tolist()}
+    view = {"size": SIZE, "fov": float(camera.fov[0]), "position": camera.position[0].tolist(), "ending": ending}
     (folder / "view.json").write_text(json.dumps(view))
     pictures: queue.Queue = queue.Queue()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Studio, pictures=pictures, directory=str(folder)))
@@ -96,17 +101,19 @@ def painted_ball() -> Mesh:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sky", "azimuth"), [("studio", 0.0), ("sunset", 130.0)])
-def test_t8_7_three_js_shows_what_we_show(sky, azimuth, tmp_path):
+@pytest.mark.parametrize(
+    ("sky", "azimuth", "ending"), [("studio", 0.0, "glb"), ("sunset", 130.0, "glb"), ("studio", 0.0, "usdz")]
+)
+def test_t8_7_three_js_shows_what_we_show(sky, azimuth, ending, tmp_path):
     """PSNR at least 25 dB, and less for every picture that is mirrored, upside down or turned."""
     mesh, camera = painted_ball(), orbit([azimuth], 20.0, height=SIZE, width=SIZE)
-    theirs = photograph(mesh, camera, sky, tmp_path)
+    theirs = photograph(mesh, camera, sky, tmp_path, ending)
     ours = render_surface(mesh, camera, light=environment_light(sky)).color[0]
 
     def psnr(image: torch.Tensor) -> float:
         return float(-10 * torch.log10((image - theirs).square().mean()))
 
-    print("three.js", sky, psnr(ours), [psnr(wrong) for wrong in (ours.flip(0), ours.flip(1), ours.rot90())])
+    print("three.js", sky, ending, psnr(ours), [psnr(wrong) for wrong in (ours.flip(0), ours.flip(1), ours.rot90())])
     Image.fromarray((torch.cat([ours, theirs], 1) * 255).byte().numpy()).save(tmp_path / "pair.png")
     assert psnr(ours) > 25
     assert max(psnr(wrong) for wrong in (ours.flip(0), ours.flip(1), ours.rot90())) < psnr(ours) - 5

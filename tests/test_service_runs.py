@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,6 +162,19 @@ def test_a_bad_conversion_is_refused_before_it_waits(runs: Runs, finished: str, 
 def test_a_bad_export_is_refused_before_it_waits(runs: Runs, finished: str, setting: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         runs.export(finished, [setting])
+
+
+def test_a_format_whose_library_is_missing_is_refused_before_it_waits(
+    runs: Runs, finished: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An entry of None is how Python marks a module that cannot be imported.
+    monkeypatch.setitem(sys.modules, "pxr", None)
+    monkeypatch.delitem(sys.modules, "dreamkit.export.usd", raising=False)
+    before = set(runs.folder.iterdir())
+    for attempt in (runs.export, lambda name, settings: runs.convert(name, "voxel", settings)):
+        with pytest.raises(ValueError, match=r"dreamkit\[usd\]"):
+            attempt(finished, ["export.usdz=true"])
+    assert set(runs.folder.iterdir()) == before
 
 
 def test_an_unfinished_run_can_be_neither_edited_nor_exported(runs: Runs, prior: str) -> None:

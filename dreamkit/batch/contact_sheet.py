@@ -43,7 +43,13 @@ a {{ margin-right: .8em; }}
 </body>
 </html>
 """
-_LINKS = {"asset.glb": "GLB", "asset.obj": "OBJ", "turntable.mp4": "turntable", "recipe.toml": "recipe"}
+_LINKS = {
+    "asset.glb": "GLB",
+    "asset.obj": "OBJ",
+    "asset.usdz": "USDZ",
+    "turntable.mp4": "turntable",
+    "recipe.toml": "recipe",
+}
 
 
 def write_contact_sheet(

@@ -12,8 +12,8 @@ from dreamkit.batch.task import Task
 from dreamkit.export.atomic import write_atomically
 
 FILE = "result.json"
-ASSETS = ("asset.glb", "asset.obj", "asset.mtl", "asset.png", "preview.png", "turntable.mp4")
-"What a task may leave for people; an export without frames leaves no video."
+ASSETS = ("asset.glb", "asset.obj", "asset.mtl", "asset.png", "asset.usdz", "preview.png", "turntable.mp4")
+"What a task may leave for people; an export without frames leaves no video, one without `usdz` no USDZ."
 
 
 @dataclass(frozen=True)

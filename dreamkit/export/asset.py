@@ -1,6 +1,6 @@
 """From an optimised scene to the files that artists open: mesh, texture, previews, and a report on what was lost."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,6 +49,8 @@ class ExportPlan:
     "Frames of the turntable; 0 for no video."
     size: int = 256
     "Height and width of the previews, in pixels."
+    usdz: bool = False
+    "Whether `NAME.usdz` is written as well; needs the extra `usd`."
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,13 @@ class ExportReport:
 def export_asset(scene: Scene, folder: Path, plan: ExportPlan, name: str = "asset") -> Iterator[Step]:
     """Write `NAME.glb`, `NAME.obj` (+ .mtl, .png), `preview.png` and `turntable.mp4`; returns an ExportReport.
 
-    A cloud of Gaussians is written as it is, too: `NAME.ply` and `NAME-splats.glb`.
+    A cloud of Gaussians is written as it is, too: `NAME.ply` and `NAME-splats.glb`; the mesh as `NAME.usdz` where the
+    plan says so, and one of an earlier export is removed where it does not.
     The report is the generator's return value (`report = yield from export_asset(...)`). Raises EmptySurface where the
-    scene holds nothing, TypeError for shapes that are neither volumes nor surfaces, OSError where a file cannot be
-    written.
+    scene holds nothing, TypeError for shapes that are neither volumes nor surfaces, ValueError as `check_export`,
+    OSError where a file cannot be written.
     """
+    check_export(plan)
     scene.eval()
     with torch.no_grad():
         yield _stage(1, "render the views that the mesh must match")
@@ -82,6 +86,11 @@ def export_asset(scene: Scene, folder: Path, plan: ExportPlan, name: str = "asse
         mesh = _textured(scene, mesh, views, cameras, plan)
         write_glb(mesh, folder / f"{name}.glb", name)
         write_obj(mesh, folder / f"{name}.obj", name)
+        if plan.usdz:
+            _usdz_writer()(mesh, folder / f"{name}.usdz", name)
+        else:
+            # It would show another mesh than the files beside it.
+            (folder / f"{name}.usdz").unlink(missing_ok=True)
         if isinstance(scene.shape, Gaussians):
             cloud = to_splat_file(scene.shape, scene.material)
             write_splat_ply(cloud, folder / f"{name}.ply")
@@ -91,6 +100,20 @@ def export_asset(scene: Scene, folder: Path, plan: ExportPlan, name: str = "asse
         yield _stage(6, f"previews (mesh against render: {fidelity.median_psnr:.1f} dB)")
         write_previews(mesh, folder, plan)
     return ExportReport(mesh, level, fidelity)
+
+
+def check_export(plan: ExportPlan) -> None:
+    """Raise ValueError where the plan asks for a format whose library is missing, before any time is spent."""
+    if plan.usdz:
+        _usdz_writer()
+
+
+def _usdz_writer() -> Callable[[Mesh, Path, str], None]:
+    try:
+        from dreamkit.export.usd import write_usdz
+    except ModuleNotFoundError as error:
+        raise ValueError(f"export.usdz: {error}; or leave it out: export.usdz=false") from error
+    return write_usdz
 
 
 def write_previews(mesh: Mesh, folder: Path, plan: ExportPlan) -> None:

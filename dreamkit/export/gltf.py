@@ -99,9 +99,7 @@ def write_glb(mesh: Mesh, path: Path, name: str = "asset") -> None:
 def _primitive(mesh: Mesh, binary: BinaryChunk) -> dict:
     tangents = None if mesh.normal_map is None else corner_tangents(mesh)
     vertex, coordinate, corner, faces = _join_indices(mesh, tangents)
-    normals = mesh.vertex_normals
-    # The format wants unit length; a vertex of degenerate triangles only has no normal of its own.
-    normals = torch.where(normals.norm(dim=-1, keepdim=True) > 0.5, normals, normals.new_tensor([0.0, 1.0, 0.0]))
+    normals = unit_normals(mesh)
     attributes = {
         "POSITION": binary.attribute(mesh.vertices[vertex], bounds=True),
         "NORMAL": binary.attribute(normals[vertex]),
@@ -132,14 +130,21 @@ def _join_indices(
     return pairs // count, pairs % count, corner, faces
 
 
-def _maps(mesh: Mesh) -> dict[str, Tensor]:
+def unit_normals(mesh: Mesh) -> Float[Tensor, "vertices 3"]:
+    """The mesh's normals at its vertices, all of unit length as file formats want it."""
+    normals = mesh.vertex_normals
+    # A vertex of degenerate triangles only has no normal of its own.
+    return torch.where(normals.norm(dim=-1, keepdim=True) > 0.5, normals, normals.new_tensor([0.0, 1.0, 0.0]))
+
+
+def textures(mesh: Mesh) -> dict[str, Tensor]:
     """The textures that the mesh has, by what they say."""
     maps = {"base color": mesh.texture, "occlusion roughness metallic": mesh.orm, "normal": mesh.normal_map}
     return {name: image for name, image in maps.items() if image is not None}
 
 
 def _images(mesh: Mesh, binary: BinaryChunk, name: str) -> list[dict]:
-    views = {kind: binary.append(encode_png(image)) for kind, image in _maps(mesh).items()}
+    views = {kind: binary.append(encode_png(image)) for kind, image in textures(mesh).items()}
     return [{"name": f"{name} {kind}", "mimeType": "image/png", "bufferView": view} for kind, view in views.items()]
 
 
@@ -150,7 +155,7 @@ def _material(mesh: Mesh, name: str) -> dict:
         "metallicFactor": float(mesh.metallic) if mesh.orm is None else 1.0,
         "roughnessFactor": float(mesh.roughness) if mesh.orm is None else 1.0,
     }
-    places = {kind: {"index": index, "texCoord": 0} for index, kind in enumerate(_maps(mesh))}
+    places = {kind: {"index": index, "texCoord": 0} for index, kind in enumerate(textures(mesh))}
     if mesh.texture is not None:
         surface["baseColorTexture"] = places["base color"]
     material: dict = {"name": f"{name} material", "pbrMetallicRoughness": surface, "alphaMode": "OPAQUE"}

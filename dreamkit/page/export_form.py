@@ -25,12 +25,15 @@ class ExportForm(AbstractForm):
         self.source = gr.Dropdown([], label="Run", elem_id="exported")
         plan = ExportPlan()
         with gr.Row():
-            self.values = [
+            self.values: list[Any] = [
                 gr.Number(
                     getattr(plan, key), label=label, precision=0, minimum=0, min_width=150, elem_id=f"export-{key}"
                 )
                 for key, label in FIELDS.items()
             ]
+        self.values.append(
+            gr.Checkbox(plan.usdz, label="USDZ too", info="for AR on phones, and film tools", elem_id="export-usdz")
+        )
         gr.Markdown(
             "The same shape, written again: a finer or lighter mesh, a larger texture, more rounds in which the "
             "texture is fitted to the renders. Its files are replaced.",
@@ -47,12 +50,14 @@ class ExportForm(AbstractForm):
     def _begin(self, name, *values) -> str:
         if not name:
             raise ValueError("choose the run to export again; there must be a finished one")
-        pairs = zip(FIELDS, values, strict=True)
-        return self.runs.export(name, [f"export.{key}={int(value)}" for key, value in pairs if value is not None])
+        *numbers, usdz = values
+        pairs = zip(FIELDS, numbers, strict=True)
+        wanted = [f"export.{key}={int(value)}" for key, value in pairs if value is not None]
+        return self.runs.export(name, [*wanted, f"export.usdz={'true' if usdz else 'false'}"])
 
     def _chosen(self, name: str | None) -> list[Any]:
         """The numbers that the run was exported with."""
         if not name:
-            return [gr.skip()] * len(FIELDS)
+            return [gr.skip()] * len(self.values)
         plan = load_recipe(str(confined(self.runs.folder, name) / "recipe.toml")).export
-        return [getattr(plan, key) for key in FIELDS]
+        return [*(getattr(plan, key) for key in FIELDS), plan.usdz]

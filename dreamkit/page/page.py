@@ -17,7 +17,8 @@ from dreamkit.service.run import Snapshot, State
 from dreamkit.service.runs import Runs
 
 FILES = {
-    "glb": "GLB", "obj": "OBJ", "ply": "Splats (PLY)", "splats": "Splats (GLB)", "video": "Video", "recipe": "Recipe",
+    "glb": "GLB", "obj": "OBJ", "usdz": "USDZ", "ply": "Splats (PLY)", "splats": "Splats (GLB)", "video": "Video",
+    "recipe": "Recipe",
 }  # fmt: skip
 "What can be downloaded, and what its button says."
 HEAD = '<div class="dk-head"><h1>dreamkit</h1><p>A sentence becomes a 3D asset.</p></div>'

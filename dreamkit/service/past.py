@@ -94,10 +94,10 @@ def list_past(folder: Path) -> list[PastRun]:
 def downloads(folder: Path) -> dict[str, Path]:
     """The files of a finished run that a visitor can take away; OBJ, material and texture go together in a zip.
 
-    Only clouds of Gaussians have a PLY, and a GLB of splats.
+    Only clouds of Gaussians have a PLY, and a GLB of splats; only runs that were asked for one have a USDZ.
     """
-    names = {"glb": "asset.glb", "ply": "asset.ply", "splats": "asset-splats.glb", "video": "turntable.mp4",
-             "recipe": "recipe.toml"}  # fmt: skip
+    names = {"glb": "asset.glb", "usdz": "asset.usdz", "ply": "asset.ply", "splats": "asset-splats.glb",
+             "video": "turntable.mp4", "recipe": "recipe.toml"}  # fmt: skip
     files = {kind: folder / name for kind, name in names.items()}
     parts = [folder / f"asset.{ending}" for ending in ("obj", "mtl", "png")]
     if all(part.is_file() for part in parts):

@@ -11,6 +11,7 @@ from pathlib import Path
 from dreamkit.construct import Spec, type_name
 from dreamkit.conversion import check_conversion, convert_run
 from dreamkit.convert.plan import kind
+from dreamkit.export.asset import check_export
 from dreamkit.export.atomic import write_atomically
 from dreamkit.generate import export_run, generate, settled
 from dreamkit.names import folder_name
@@ -91,7 +92,7 @@ class Runs:
             raise ValueError(f"only export settings can change here, such as export.faces=5000; got {strange[0]!r}")
         table = read_table(str(past.folder / "recipe.toml"), settings)
         check_table({"export": table["export"]}, self.priors)
-        load_recipe(str(past.folder / "recipe.toml"), settings)
+        check_export(load_recipe(str(past.folder / "recipe.toml"), settings).export)
         with self._changed:
             self._check_idle(name)
             return self._add(Run(name, past.title, lambda: export_run(past.folder, tuple(settings))))
