@@ -13,13 +13,13 @@ from dreamkit.convert.plan import find_route, kind, kinds
 from dreamkit.convert.run import Converted, convert
 from dreamkit.convert.students import renderer_spec
 from dreamkit.export.asset import ExportReport, check_export, export_asset
-from dreamkit.export.import_shape import import_shape
-from dreamkit.generate import FolderInUse, RunLog, claim, load_scene, logged, write_metrics
+from dreamkit.generate import FolderInUse, RunLog, claim, logged, write_metrics
 from dreamkit.recipe import Recipe, load_recipe
 from dreamkit.recipe_file import Table, apply_settings
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
 from dreamkit.representations.base import AbstractShape
+from dreamkit.source import CHECKPOINT, load_scene, open_scene
 from dreamkit.training.checkpoint import Checkpoint, prefixed, save_checkpoint
 from dreamkit.training.lock import exclusive
 
@@ -49,8 +49,9 @@ def convert_run(
         log.enter("convert")
         done: Converted = yield from logged(convert(teacher, to, options, converter, seed), log)
         recipe = _recipe(begun, done, seed)
+        # Where there is a recipe, there is its scene: a conversion that is killed now is finished by `dreamkit export`.
+        save_checkpoint(out / CHECKPOINT, _finished(recipe, done, seed))
         claim(recipe, out, resume=False)
-        save_checkpoint(out / "checkpoint.safetensors", _finished(recipe, done, seed))
         log.enter("export")
         report: ExportReport = yield from logged(export_asset(done.scene, out, recipe.export), log)
         log.enter("done")
@@ -64,9 +65,7 @@ def _opened(source: Path, settings: Sequence[str]) -> tuple[Recipe, Scene]:
         return recipe, load_scene(recipe, source)
     words = re.sub(r"[\W_]+", " ", source.stem).strip()
     recipe = load_recipe("toybox", settings).asking(words or "an imported asset", 0)
-    shape = import_shape(source)
-    renderer = renderer_spec(type(shape)).build()
-    return recipe, Scene(shape, recipe.material.build(), recipe.background.build(), renderer).eval()
+    return recipe, open_scene(source)
 
 
 def check_conversion(folder: Path, to: str, by: str | None = None, settings: Sequence[str] = ()) -> None:
@@ -112,7 +111,7 @@ def _recipe(source: Recipe, done: Converted, seed: int) -> Recipe:
     drawn = renderer_spec(type(done.scene.shape))
     renderer = source.renderer if issubclass(source.renderer.cls, drawn.cls) else drawn
     edited = replace(source, shape=done.shape, material=done.material or source.material, renderer=renderer)
-    return replace(edited, edit=None, coarse=None, converter=None, seed=seed)
+    return replace(edited, edit=None, source=None, coarse=None, converter=None, seed=seed)
 
 
 def _finished(recipe: Recipe, done: Converted, seed: int) -> Checkpoint:

@@ -21,14 +21,12 @@ from dreamkit.priors.prompts import embed_prompts
 from dreamkit.recipe import Recipe, load_recipe
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
-from dreamkit.training.checkpoint import load_checkpoint, previous
+from dreamkit.source import CHECKPOINT, check_unchanged, load_scene, open_scene, start_from_source, with_source
+from dreamkit.training.checkpoint import previous
 from dreamkit.training.lock import exclusive
 from dreamkit.training.loop import train
 from dreamkit.training.original import Original
 from dreamkit.training.run import Distiller
-
-CHECKPOINT = "checkpoint.safetensors"
-"The file in a run's folder that holds its scene."
 
 
 class FolderInUse(ValueError):
@@ -82,27 +80,35 @@ def generate(
 ) -> Iterator[Step]:
     """Make the asset that the recipe describes, in the folder `out`, step by step.
 
-    Yields the optimisation's steps (those of a coarse stage first), then the export's (`Step.stage`). `resume` goes on
-    from the folder's checkpoint; a finished run is only exported again. A prior that is loaded already can be passed
-    in. One process at a time works in a folder; another is given `wait` seconds to go away. Raises ValueError for an
-    empty prompt, an edit of no run and a coarse stage that leads nowhere, FolderInUse where `out` holds another run,
-    FolderBusy, EmptySurface, Diverged, DamagedCheckpoint, OSError.
+    Yields the optimisation's steps (those of a coarse stage, or of a source's conversion, first), then the export's
+    (`Step.stage`). `resume` goes on from the folder's checkpoint; a finished run is only exported again. A prior that
+    is loaded already can be passed in. One process at a time works in a folder; another is given `wait` seconds to go
+    away. Raises ValueError for an empty prompt, an edit of no run, a source that cannot be read (DamagedFile), a stage
+    that leads nowhere, SourceChanged, FolderInUse where `out` holds another run, FolderBusy, EmptySurface, Diverged,
+    DamagedCheckpoint, OSError.
     """
     if not recipe.prompt.text.strip():
         raise ValueError("the prompt is empty; say what to make, for example: dreamkit generate 'a red mug'")
+    replaced = recipe.coarse is not None and recipe.source is not None
     recipe = settled(recipe)
+    # Before the folder and the prior: a file may be damaged, and a prior takes time to load.
+    source = _open_source(recipe, out, resume)
     with exclusive(out, wait):
         claim(recipe, out, resume)
-        yield from _generate(recipe, out, device, resume, prior)
+        if replaced:
+            yield Step(0, 1, 0.0, note="the source takes the place of the recipe's coarse stage", stage="convert")
+        yield from _generate(recipe, out, device, resume, prior, source)
 
 
-def _generate(recipe: Recipe, out: Path, device: str, resume: bool, prior: AbstractPrior | None) -> Iterator[Step]:
+def _generate(
+    recipe: Recipe, out: Path, device: str, resume: bool, prior: AbstractPrior | None, source: Scene | None
+) -> Iterator[Step]:
     log = RunLog(out / "log.jsonl")
     log.enter("load the prior")
     loaded: AbstractPrior = recipe.prior.build(device=device) if prior is None else prior
     log.enter("embed the prompt")
     distiller = make_distiller(recipe, loaded)
-    scene = yield from _begin(recipe, loaded, out, resume, log)
+    scene = yield from _begin(recipe, loaded, out, resume, log, source)
     log.enter("optimise")
     steps = train(scene.to(device), distiller, recipe.training, seed=recipe.seed, path=out / CHECKPOINT, resume=resume)
     for step in steps:
@@ -115,15 +121,32 @@ def _generate(recipe: Recipe, out: Path, device: str, resume: bool, prior: Abstr
     forget_coarse(out)
 
 
-def _begin(recipe: Recipe, prior: AbstractPrior, out: Path, resume: bool, log: RunLog) -> Generator[Step, None, Scene]:
+def _begin(
+    recipe: Recipe, prior: AbstractPrior, out: Path, resume: bool, log: RunLog, source: Scene | None
+) -> Generator[Step, None, Scene]:
     """The scene that the optimisation starts with, after a coarse stage where the recipe has one."""
-    if recipe.coarse is None:
+    if recipe.coarse is None and recipe.source is None:
         return starting_scene(recipe)
-    if resume and any(path.exists() for path in (out / CHECKPOINT, previous(out / CHECKPOINT))):
+    if _goes_on(out, resume):
         # The checkpoint holds the whole scene; what came before it is not needed any more.
         return recipe.scene()
+    if source is not None:
+        log.enter("source")
+        return (yield from logged(start_from_source(recipe, source), log))
+    assert recipe.coarse is not None
     log.enter("coarse")
     return (yield from logged(run_coarse(recipe, make_distiller(recipe.coarse, prior), out, resume), log))
+
+
+def _goes_on(out: Path, resume: bool) -> bool:
+    """Whether the run goes on from a checkpoint of its own stage."""
+    return resume and any(path.exists() for path in (out / CHECKPOINT, previous(out / CHECKPOINT)))
+
+
+def _open_source(recipe: Recipe, out: Path, resume: bool) -> Scene | None:
+    if recipe.source is None or _goes_on(out, resume):
+        return None
+    return open_scene(Path(recipe.source.path), float(recipe.shape.arguments.get("radius", 1.0)))
 
 
 def export_run(folder: Path, settings: tuple[str, ...] = ()) -> Iterator[Step]:
@@ -139,20 +162,15 @@ def export_run(folder: Path, settings: tuple[str, ...] = ()) -> Iterator[Step]:
         _write_metrics(recipe, folder, report, log)
 
 
-def load_scene(recipe: Recipe, folder: Path) -> Scene:
-    """The scene of a run's checkpoint; raises FileNotFoundError and DamagedCheckpoint."""
-    scene = recipe.scene()
-    scene.load_state_dict(load_checkpoint(folder / CHECKPOINT).part("scene"))
-    return scene.eval()
-
-
 def starting_scene(recipe: Recipe) -> Scene:
     """The scene before the first step: a fresh one, or that of the run which the recipe edits.
 
-    Raises ValueError for a recipe with a coarse stage, whose scene has to be made (`generate` does).
+    Raises ValueError for a recipe with a coarse stage or a source, whose scene has to be made (`generate` does).
     """
     if recipe.coarse is not None:
         raise ValueError("this recipe begins with a coarse stage, which takes steps: run it with `generate`")
+    if recipe.source is not None:
+        raise ValueError("this recipe begins with a conversion of its source: run it with `generate`")
     return recipe.scene() if recipe.edit is None else load_scene(recipe, Path(recipe.edit.run)).train()
 
 
@@ -173,7 +191,8 @@ def _text_guide(recipe: Recipe, prior: AbstractPrior, text: str) -> TextGuide:
 
 
 def settled(recipe: Recipe) -> Recipe:
-    """The recipe as it can be run: an edit takes over the kind of scene that it edits."""
+    """The recipe as it can be run: an edit takes over the kind of scene that it edits, a source has been found."""
+    recipe = with_source(recipe)
     check_coarse(recipe)
     check_export(recipe.export)
     if recipe.edit is None:
@@ -192,6 +211,7 @@ def claim(recipe: Recipe, out: Path, resume: bool) -> None:
             f"{out} holds a run already (recipe.toml). Go on with it: --resume; or choose another folder: --out DIR"
         )
     if stored.exists() and stored.read_text(encoding="utf-8") != text:
+        check_unchanged(recipe, stored)
         raise FolderInUse(
             f"{stored} differs from what was asked for, and a run is resumed only with its own recipe: "
             f"dreamkit generate --recipe {stored} --out {out} --resume"

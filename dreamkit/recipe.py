@@ -72,6 +72,16 @@ class EditPlan:
     "Whether guidances that compare with it act only where it is."
 
 
+@dataclass(frozen=True)
+class SourcePlan:
+    """An asset that is there already, to start from instead of from a fresh scene or a coarse stage."""
+
+    path: str = ""
+    "A run's folder, or a GLB, glTF, OBJ, PLY, STL or OFF file; it is converted to the recipe's own kind of shape."
+    sha256: str = ""
+    "Of what it held when the run began, filled in then: a run goes on with nothing else."
+
+
 _SPECS: dict[str, type] = {
     "prior": AbstractPrior,
     "shape": AbstractShape,
@@ -82,7 +92,7 @@ _SPECS: dict[str, type] = {
 "Sections whose objects are made anew for each run."
 _CHOICES: dict[str, type] = {"guidance": AbstractGuidance, "levels": AbstractLevels, "shaping": AbstractShaping}
 "Sections whose objects are frozen values."
-_ONE_FOR_ALL = ("prior", "prompt", "edit", "coarse", "converter", "export", "about", "seed")
+_ONE_FOR_ALL = ("prior", "prompt", "edit", "source", "coarse", "converter", "export", "about", "seed")
 "What a coarse stage cannot have of its own."
 
 
@@ -104,10 +114,11 @@ class Recipe:
     training: TrainingPlan = field(default_factory=TrainingPlan)
     export: ExportPlan = field(default_factory=ExportPlan)
     edit: EditPlan | None = None
+    source: SourcePlan | None = None
     coarse: "Recipe | None" = None
     "A stage before this one in the same run, whose scene is converted to this shape; a file says what differs in it."
     converter: AbstractConverter | None = None
-    "How the coarse stage's scene is converted; None takes what `dreamkit convert` takes, with its defaults."
+    "How the scene of the coarse stage, or the source, is converted; None takes what `dreamkit convert` takes."
     about: str = ""
     "One line for the list of recipes."
     seed: int = 0
@@ -180,7 +191,7 @@ def _coarse(table: Mapping[str, Any]) -> Recipe | None:
     for key in _ONE_FOR_ALL:
         if key in own:
             raise RecipeError(f"recipe: coarse.{key}: one serves the whole run; say it outside of [coarse]")
-    around = {key: value for key, value in table.items() if key not in ("coarse", "converter")}
+    around = {key: value for key, value in table.items() if key not in ("source", "coarse", "converter")}
     try:
         return parse_recipe(merge(around, own))
     except RecipeError as error:
@@ -194,5 +205,5 @@ def _table(recipe: Recipe) -> Table:
     table = {name: plain(value) for name, value in values.items() if value is not None}
     if coarse is None:
         return table
-    around = {key: value for key, value in table.items() if key != "converter"}
+    around = {key: value for key, value in table.items() if key not in ("source", "converter")}
     return {**table, "coarse": difference(around, _table(coarse))}

@@ -89,7 +89,16 @@ def _complete(name: str, beside: Path, chain: tuple[Path, ...]) -> Table:
     path = _locate(name, beside)
     if path in chain:
         raise RecipeError(f"recipe: {' extends '.join(str(p) for p in (*chain, path))}, which never ends")
-    return _extended(_read(path), path, path.parent, (*chain, path))
+    return _extended(_beside(_read(path), path.parent), path, path.parent, (*chain, path))
+
+
+def _beside(own: Table, folder: Path) -> Table:
+    """The table with the path of its source as seen from its own folder; settings are seen from where one works."""
+    source = own.get("source")
+    if not isinstance(source, dict) or not isinstance(source.get("path"), str) or not source["path"]:
+        return own
+    path = source["path"]
+    return {**own, "source": {**source, "path": path if path.startswith("~") else str(folder / path)}}
 
 
 def _extended(own: Table, named: object, beside: Path, chain: tuple[Path, ...]) -> Table:

@@ -16,7 +16,7 @@ FLOORS = (
     {"priors", "representations", "materials", "renderers"},
     {"guidance", "convert"},
     {"training", "export", "toybox", "evaluate"},
-    {"recipe_file", "recipe", "coarse", "generate", "conversion", "batch", "service"},
+    {"recipe_file", "recipe", "source", "coarse", "generate", "conversion", "batch", "service"},
     {"report", "progress", "page", "view", "cli", "__main__"},
 )
 "Rooms from the ground up; a room imports from its own floor and those below."

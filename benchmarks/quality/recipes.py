@@ -1,8 +1,8 @@
 """An asset by every recipe for the prior in the box: `python benchmarks/quality/recipes.py [--out outputs/recipes]`.
 
-The same prompt and seed for all; those that edit turn the run of the plain recipe from red to blue. Runs that are
-finished already are kept, so the command can be stopped and called again. Writes a contact sheet and a table to
-docs/results/.
+The same prompt and seed for all; those that edit, or paint anew, turn the run of the plain recipe from red to blue.
+Runs that are finished already are kept, so the command can be stopped and called again. Writes a contact sheet and a
+table to docs/results/.
 """
 
 import argparse
@@ -35,9 +35,10 @@ def recipes() -> list[str]:
 
 def asset(name: str, out: Path, seed: int) -> Path:
     """The folder of the recipe's run, made where it is not finished."""
-    edits = load_recipe(name).edit is not None
-    source = ["--set", f"edit.run='{out / SOURCE}'"] if edits else []
-    make(out / name, WISH if edits else PROMPT, ["--recipe", name, "--seed", str(seed), *source])
+    recipe = load_recipe(name)
+    source = ["--set", f"edit.run='{out / SOURCE}'"] if recipe.edit is not None else []
+    source += ["--source", str(out / SOURCE)] if recipe.source is not None else []
+    make(out / name, WISH if source else PROMPT, ["--recipe", name, "--seed", str(seed), *source])
     return out / name
 
 

@@ -16,7 +16,7 @@ Pack = tuple[Task, ...]
 
 
 def packs_of(tasks: Sequence[Task], size: int) -> list[Pack]:
-    """Packs of at most `size` tasks whose recipes differ in prompt, seed and edited run only, in the tasks' order.
+    """Packs of at most `size` tasks whose recipes differ in prompt, seed, edited run and source only, in their order.
 
     Runs of one recipe ask their prior the same questions at the same time; others would seldom meet. Raises ValueError
     for a size below 1.
@@ -54,4 +54,6 @@ def _kind(task: Task) -> str:
     table["seed"], table["prompt"]["text"] = 0, ""
     if "edit" in table:
         table["edit"] |= {"run": "", "prompt": ""}
+    if "source" in table:
+        table["source"] = {}
     return json.dumps(table, sort_keys=True)

@@ -13,6 +13,7 @@ from dreamkit.construct import plain
 from dreamkit.names import folder_name
 from dreamkit.recipe import Recipe, load_recipe
 from dreamkit.recipe_file import prior_settings
+from dreamkit.source import with_source
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def plan_tasks(
 
 
 def _recipe(name: str, prior: str | None, settings: tuple[str, ...]) -> Recipe:
-    return load_recipe(name, [*settings, *prior_settings(prior)])
+    # A source is looked for now, and its content is part of the task: another content is another asset.
+    return with_source(load_recipe(name, [*settings, *prior_settings(prior)]))
 
 
 def _seed(line: PromptLine, recipe: Recipe, defaults: Defaults, earlier: int) -> int:

@@ -22,6 +22,7 @@ PriorName = Annotated[str | None, typer.Option(help="Model alias, hub id or loca
 Seed = Annotated[int | None, typer.Option(help="Seed of every random number; without it, the recipe's (0).")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Optimisation steps.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")]
+Source = Annotated[Path | None, typer.Option(help="Start from a run's folder, or a GLB, OBJ, PLY, STL or OFF file.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. prompt.scale=20.")]
 
 # Everything heavy is imported inside the commands: `dreamkit --help` answers at once.

@@ -1,5 +1,6 @@
 """Commands that make assets: generate, batch, export, convert."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from dreamkit.cli.application import (
     RecipeName,
     Seed,
     Settings,
+    Source,
     Steps,
     app,
     console,
@@ -27,6 +29,7 @@ def generate(
     prompt: Annotated[str | None, typer.Argument(help="What to make; a recipe may hold it instead.")] = None,
     recipe: RecipeName = "toybox",
     prior: PriorName = None,
+    source: Source = None,
     out: Annotated[Path | None, typer.Option(help="Output folder; by default outputs/PROMPT-SEED.")] = None,
     seed: Seed = None,
     steps: Steps = None,
@@ -43,7 +46,7 @@ def generate(
     with explained():
         if prompt is not None and not prompt.strip():
             raise ValueError("the prompt is empty; say what to make, for example: dreamkit generate 'a red mug'")
-        loaded = load_recipe(recipe, [*_settings(setting, steps), *prior_settings(prior)])
+        loaded = load_recipe(recipe, [*_settings(setting, steps), *prior_settings(prior), *_source_settings(source)])
         text = loaded.prompt.text if prompt is None else prompt
         loaded = loaded.asking(text, loaded.seed if seed is None else seed)
         folder = out or _fresh_folder(text, loaded.seed, resume)
@@ -63,6 +66,7 @@ def batch(
     seed_per_prompt: Annotated[bool, typer.Option(help="Another seed for each prompt, drawn from its text.")] = False,
     recipe: RecipeName = "toybox",
     prior: PriorName = None,
+    source: Source = None,
     seed: Seed = None,
     steps: Steps = None,
     device: Device = "auto",
@@ -78,7 +82,8 @@ def batch(
 
     folder = out or Path("outputs") / file.stem
     with explained(), stoppable(folder, "the same command"):
-        defaults = Defaults(recipe, prior, tuple(_settings(setting, steps)), seed, seed_per_prompt)
+        settings = (*_settings(setting, steps), *_source_settings(source))
+        defaults = Defaults(recipe, prior, settings, seed, seed_per_prompt)
         pool = choose_pool(folder, device if ray else choose_device(device), workers, threads, ray, pack, patience)
         report = show_batch(run_batch(file, folder, pool, defaults), console)
     Console().print(batch_table(report))
@@ -125,6 +130,11 @@ def convert(
 
 def _settings(given: list[str] | None, steps: int | None) -> list[str]:
     return [*(given or []), *([f"training.steps={steps}"] if steps is not None else [])]
+
+
+def _source_settings(source: Path | None) -> list[str]:
+    # A JSON string is a TOML string: folders may be called 21, or hold quotes.
+    return [] if source is None else [f"source.path={json.dumps(str(source), ensure_ascii=False)}"]
 
 
 def _fresh_folder(prompt: str, seed: int, resume: bool) -> Path:

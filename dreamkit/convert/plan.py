@@ -35,6 +35,24 @@ def kind(name: str) -> type[AbstractShape]:
     return found
 
 
+def find_way(
+    source: type[AbstractShape], target: type[AbstractShape], by: type[AbstractConverter] | None = None
+) -> tuple[Hop, ...]:
+    """`find_route`, on which a converter that is named has a part: one that makes a kind out of itself comes last.
+
+    Raises NoRoute where it has none.
+    """
+    way = find_route(source, target, by)
+    if by is None or any(hop.converter is by for hop in way):
+        return way
+    if by.joins(target, target):
+        return (*way, Hop(by, target))
+    raise NoRoute(
+        f"converter: {type_name(by)} has no part in making {type_name(target)} of {type_name(source)}, which is done "
+        f"by {' and '.join(type_name(hop.converter) for hop in way)}; leave it out, or name another"
+    )
+
+
 def find_route(
     source: type[AbstractShape], target: type[AbstractShape], by: type[AbstractConverter] | None = None
 ) -> tuple[Hop, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 from dreamkit.construct import Spec, type_name
 from dreamkit.convert.base import AbstractConverter
 from dreamkit.convert.fidelity import Fidelity
-from dreamkit.convert.plan import find_route, kind
+from dreamkit.convert.plan import Hop, find_route, find_way, kind
 from dreamkit.convert.students import student_scene, student_spec
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
@@ -45,7 +45,7 @@ def convert(
     hops = find_route(type(teacher.shape), target, None if by is None else type(by))
     scene, spec, reports, material = teacher, None, [], None
     for hop in hops:
-        converter = by if by is not None and isinstance(by, hop.converter) else hop.converter()
+        converter = _converter(hop, by)
         wanted = (options or {}) if hop is hops[-1] else {}
         spec = student_spec(scene.shape, hop.target, {**converter.shape_options(scene), **wanted})
         surface = converter.material()
@@ -57,6 +57,35 @@ def convert(
     route = (type_name(type(teacher.shape)), *(type_name(hop.target) for hop in hops))
     assert spec is not None
     return Converted(scene, spec, route, tuple(reports), material)
+
+
+def convert_into(
+    teacher: Scene, student: Scene, by: AbstractConverter | None = None, seed: int = 0
+) -> Generator[Step, None, tuple[Fidelity, ...]]:
+    """Make `student`, a scene of any kind, look like `teacher`, over other kinds where no converter joins the two.
+
+    `by` has a part in it (`find_way`); kinds on the way have the teacher's material. Yields the converters' steps;
+    returns what each of them lost, against the scene before it. Raises NoRoute.
+    """
+    hops = find_way(type(teacher.shape), type(student.shape), None if by is None else type(by))
+    scene, reports = teacher, []
+    for hop in hops:
+        converter, last = _converter(hop, by), hop is hops[-1]
+        target = student if last else _between(scene, hop, converter, seed)
+        report = yield from _named(converter.convert(scene, target, seed), type_name(hop.target), len(hops) > 1)
+        reports.append(report)
+        scene = target
+    return tuple(reports)
+
+
+def _converter(hop: Hop, by: AbstractConverter | None) -> AbstractConverter:
+    return by if by is not None and isinstance(by, hop.converter) else hop.converter()
+
+
+def _between(scene: Scene, hop: Hop, converter: AbstractConverter, seed: int) -> Scene:
+    """A fresh scene of a kind on the way."""
+    spec = student_spec(scene.shape, hop.target, converter.shape_options(scene))
+    return student_scene(scene, spec.build(seed=seed))
 
 
 def _named(steps: Generator[Step, None, Fidelity], target: str, many: bool) -> Generator[Step, None, Fidelity]:

@@ -1,6 +1,6 @@
 """From an optimised scene to the files that artists open: mesh, texture, previews, and a report on what was lost."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from dreamkit.convert.unwrap import unwrap
 from dreamkit.evaluate.fidelity import Fidelity, held_out_cameras, measure_fidelity
 from dreamkit.export.gltf import write_glb
 from dreamkit.export.obj import write_obj
-from dreamkit.export.paint import paint
+from dreamkit.export.paint import paint, paint_own
 from dreamkit.export.splat_file import to_splat_file
 from dreamkit.export.splat_gltf import write_splat_glb
 from dreamkit.export.splat_ply import write_splat_ply
@@ -28,6 +28,7 @@ from dreamkit.renderers.surface import render_surface
 from dreamkit.rendering import Rendering, Step
 from dreamkit.representations.base import AbstractSurface, AbstractVolume
 from dreamkit.representations.gaussians import Gaussians
+from dreamkit.representations.textured_mesh import TexturedMesh
 
 _STAGES = 6
 
@@ -65,8 +66,9 @@ class ExportReport:
 def export_asset(scene: Scene, folder: Path, plan: ExportPlan, name: str = "asset") -> Iterator[Step]:
     """Write `NAME.glb`, `NAME.obj` (+ .mtl, .png), `preview.png` and `turntable.mp4`; returns an ExportReport.
 
-    A cloud of Gaussians is written as it is, too: `NAME.ply` and `NAME-splats.glb`; the mesh as `NAME.usdz` where the
-    plan says so, and one of an earlier export is removed where it does not.
+    A cloud of Gaussians is written as it is, too: `NAME.ply` and `NAME-splats.glb`. A textured mesh is written with its
+    own triangles, coordinates and texels; the plan's numbers for mesh and texture have no say there. Where the plan
+    says so, the mesh is `NAME.usdz` too; where it does not, one of an earlier export is removed.
     The report is the generator's return value (`report = yield from export_asset(...)`). Raises EmptySurface where the
     scene holds nothing, TypeError for shapes that are neither volumes nor surfaces, ValueError as `check_export`,
     OSError where a file cannot be written.
@@ -74,16 +76,7 @@ def export_asset(scene: Scene, folder: Path, plan: ExportPlan, name: str = "asse
     check_export(plan)
     scene.eval()
     with torch.no_grad():
-        yield _stage(1, "render the views that the mesh must match")
-        cameras = _fitting_cameras().to(next(scene.parameters()).device)
-        views = scene.render(cameras)
-        yield _stage(2, "find the surface")
-        surface, level = _surface(scene, views, cameras, plan)
-        yield _stage(3, "clean and unwrap" + (f" (density level {level:.1f})" if level else ""))
-        bare = clean_surface(surface, plan.faces, plan.smoothing)
-        mesh = unwrap(bare, plan.texture)
-        yield _stage(4, f"bake the texture of {len(mesh.faces)} faces")
-        mesh = _textured(scene, mesh, views, cameras, plan)
+        mesh, level = yield from _made(scene, plan)
         write_glb(mesh, folder / f"{name}.glb", name)
         write_obj(mesh, folder / f"{name}.obj", name)
         if plan.usdz:
@@ -114,6 +107,22 @@ def _usdz_writer() -> Callable[[Mesh, Path, str], None]:
     except ModuleNotFoundError as error:
         raise ValueError(f"export.usdz: {error}; or leave it out: export.usdz=false") from error
     return write_usdz
+
+
+def _made(scene: Scene, plan: ExportPlan) -> Generator[Step, None, tuple[Mesh, float]]:
+    """The mesh with its textures, and the density level at which it was cut (0 for a mesh)."""
+    if isinstance(scene.shape, TexturedMesh):
+        yield _stage(1, f"{len(scene.shape.faces)} faces with their own texture, as they are")
+        return replace(paint_own(scene.shape, scene.material), unlit=not scene.material.needs_normal), 0.0
+    yield _stage(1, "render the views that the mesh must match")
+    cameras = _fitting_cameras().to(next(scene.parameters()).device)
+    views = scene.render(cameras)
+    yield _stage(2, "find the surface")
+    surface, level = _surface(scene, views, cameras, plan)
+    yield _stage(3, "clean and unwrap" + (f" (density level {level:.1f})" if level else ""))
+    mesh = unwrap(clean_surface(surface, plan.faces, plan.smoothing), plan.texture)
+    yield _stage(4, f"bake the texture of {len(mesh.faces)} faces")
+    return _textured(scene, mesh, views, cameras, plan), level
 
 
 def write_previews(mesh: Mesh, folder: Path, plan: ExportPlan) -> None:

@@ -6,7 +6,7 @@ checks read no more than headers (and the lines of text formats), so they cost n
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -47,6 +47,26 @@ def check_file(path: Path) -> None:
         raise DamagedFile(f"{path.name} is damaged: its header cannot be read ({error})") from error
 
 
+def companions(path: Path) -> tuple[Path, ...]:
+    """The other files that a glTF or OBJ file is made of (buffers, images, materials), as far as they are there.
+
+    Raises what `check_file` raises.
+    """
+    check_file(path)
+    if path.suffix.lower() == ".gltf":
+        named = _outside(json.loads(path.read_bytes()))
+        return _there(path.parent, named)
+    if path.suffix.lower() != ".obj":
+        return ()
+    libraries = _there(path.parent, _libraries(path))
+    return (*libraries, *(image for library in libraries for image in _there(path.parent, _images(library))))
+
+
+def _there(folder: Path, named: Iterable[str]) -> tuple[Path, ...]:
+    found = (existing(str(folder / name)) for name in named)
+    return tuple(path for path in found if path is not None and path.is_file())
+
+
 def _check_glb(path: Path) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -77,9 +97,8 @@ def _check_gltf(path: Path) -> None:
 def _check_document(path: Path, document: dict[str, Any], binary: int) -> None:
     """The arrays of a glTF lie in their views, the views in their buffers, and the buffers in files beside it."""
     buffers = document.get("buffers", [])
-    for entry in (*buffers, *document.get("images", [])):
-        if "uri" in entry and not entry["uri"].startswith("data:"):
-            _check_reference(path, entry["uri"])
+    for name in _outside(document):
+        _check_reference(path, name)
     views = document.get("bufferViews", [])
     for number, view in enumerate(views):
         buffer = buffers[view["buffer"]]
@@ -99,21 +118,34 @@ def _check_document(path: Path, document: dict[str, Any], binary: int) -> None:
                 )
 
 
+def _outside(document: dict[str, Any]) -> Iterator[str]:
+    """The files that a glTF names."""
+    for entry in (*document.get("buffers", []), *document.get("images", [])):
+        if "uri" in entry and not entry["uri"].startswith("data:"):
+            yield entry["uri"]
+
+
 def _check_obj(path: Path) -> None:
+    for name in _libraries(path):
+        _check_reference(path, name)
+        for material in _there(path.parent, [name]):
+            for image in _images(material):
+                _check_reference(material, image)
+
+
+def _libraries(path: Path) -> Iterator[str]:
+    """The material files that an OBJ names."""
     for line in _lines(path):
         if line.startswith("mtllib "):
-            name = line[7:].strip()
-            _check_reference(path, name)
-            material = existing(str(path.parent / name))
-            if material is not None and material.is_file():
-                _check_material(material)
+            yield line[7:].strip()
 
 
-def _check_material(path: Path) -> None:
+def _images(path: Path) -> Iterator[str]:
+    """The images that a material file names."""
     for line in _lines(path):
         words = line.split()
         if words and words[0].lower().startswith(("map_", "bump", "disp", "decal", "norm", "refl")):
-            _check_reference(path, words[-1])
+            yield words[-1]
 
 
 def _check_ply(path: Path) -> None:

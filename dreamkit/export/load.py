@@ -14,7 +14,7 @@ from torch import Tensor
 from trimesh.visual import ColorVisuals, TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
-from dreamkit.export.load_maps import read_maps
+from dreamkit.export.load_maps import pixels, read_maps
 from dreamkit.mesh import Mesh
 from dreamkit.vectors import encode_srgb
 
@@ -99,7 +99,7 @@ def _with_texture(mesh: Mesh, visual: TextureVisuals, faces: Int[Tensor, "faces 
     uv = torch.from_numpy(np.array(visual.uv, dtype=np.float64) * [1, -1] + [0, 1]).float()
     material = visual.material
     image = material.baseColorTexture if isinstance(material, PBRMaterial) else material.image
-    texture = None if image is None else torch.from_numpy(np.array(image.convert("RGB"))).float() / 255
+    texture = None if image is None else pixels(image)
     return replace(mesh, uv=uv, uv_faces=faces, texture=texture, **read_maps(material, folder))
 
 

@@ -10,6 +10,8 @@ from PIL import Image
 from torch import Tensor
 from trimesh.visual.material import Material, PBRMaterial
 
+LARGEST = 8192 * 8192
+"Pixels of an image; as numbers they take 0.8 GB. A file of some kilobytes can claim more."
 Maps = dict[str, Any]
 "Arguments of a Mesh: `roughness`, `metallic`, and `orm` and `normal_map` where there are textures."
 
@@ -30,13 +32,13 @@ def _gltf_maps(material: PBRMaterial) -> Maps:
     )
     maps: Maps = {"roughness": roughness, "metallic": metallic}
     if material.normalTexture is not None:
-        maps["normal_map"] = _pixels(material.normalTexture)
+        maps["normal_map"] = pixels(material.normalTexture)
     if material.metallicRoughnessTexture is None:
         return maps
-    orm = _pixels(material.metallicRoughnessTexture) * torch.tensor([1.0, roughness, metallic])
+    orm = pixels(material.metallicRoughnessTexture) * torch.tensor([1.0, roughness, metallic])
     occlusion = torch.ones_like(orm[..., :1])
     if material.occlusionTexture is not None:
-        occlusion = _same_size(_pixels(material.occlusionTexture), orm)[..., :1]
+        occlusion = _same_size(pixels(material.occlusionTexture), orm)[..., :1]
     return maps | {"orm": torch.cat([occlusion, orm[..., 1:]], dim=-1)}
 
 
@@ -67,12 +69,17 @@ def _image(words: list[str], folder: Path) -> Float[Tensor, "height width 3"]:
     if folder.resolve() not in path.parents:
         raise ValueError(f"the material names the image {name!r}, which lies outside of {folder}; copy it there")
     try:
-        return _pixels(Image.open(path))
+        return pixels(Image.open(path))
     except OSError as error:
         raise ValueError(f"the material names the image {name!r}, which cannot be read: {error}") from error
 
 
-def _pixels(image: Image.Image) -> Float[Tensor, "height width 3"]:
+def pixels(image: Image.Image) -> Float[Tensor, "height width 3"]:
+    """An image's colours; raises ValueError before it is unpacked, where it would fill the memory."""
+    if image.width * image.height > LARGEST:
+        raise ValueError(
+            f"a texture of {image.width} x {image.height} pixels is too large; at most {LARGEST:,} are read"
+        )
     return torch.from_numpy(np.array(image.convert("RGB"))).float() / 255
 
 
