@@ -197,7 +197,6 @@ def test_refine_an_uploaded_mesh(site: Site, tmp_path: Path) -> None:
     advance(page, "#refine-advanced", "\n".join(lines))
     page.click("#refine")
     page.wait_for_url(re.compile(r"\?run=a-striped-blue-mug"))
-    page.wait_for_selector(".dk-tiles img[alt=normals]")
     page.wait_for_selector("[data-state=done]")
     page.wait_for_selector("#model canvas")
     folder = site.runs.folder / name_of(page)

@@ -97,11 +97,11 @@ def test_large_uploads_are_refused(runs: Runs, prior: str, asset: Upload, monkey
         ({"asset": None}, "choose a finished run, or upload a file"),
         ({"asset": None, "source": "../x"}, "there is no run"),
         ({"refines": False}, "on the Refine tab"),
-        ({"recipe": "toybox-dds"}, "on the Edit tab"),
+        ({"recipe": "toybox-dds", "settings": ()}, "on the Edit tab"),
         ({"upload": b'extends = "toybox-texture"\n[source]\npath = "/etc/passwd"\n', "refines": False}, "no paths"),
         ({"settings": ("source.path=/etc/passwd",), "refines": False}, "no paths"),
         ({"settings": ("source.path=nothing",), "refines": False}, "on the Refine tab"),
-        ({"settings": ("converter.type=pvd",)}, "no part in making"),
+        ({"settings": ("converter={type='pvd'}",)}, "no part in making"),
         ({"prompt": "a red dragon"}, "does not know"),
     ],
 )

@@ -117,7 +117,11 @@ class Runs:
         with self._changed:
             self._check_room()
             folder = self._reserve(f"{name}-{target.replace('_', '-')}")
-            order.write(folder)
+            try:
+                order.write(folder)
+            except (ValueError, OSError):
+                shutil.rmtree(folder)
+                raise
             return self._add(self._conversion(order, folder))
 
     def stop(self, name: str) -> None:
