@@ -8,8 +8,8 @@ import gradio as gr
 from dreamkit.device import choose_device
 from dreamkit.page.page import Page
 from dreamkit.service import markup
-from dreamkit.service.order import LARGEST_UPLOAD
 from dreamkit.service.runs import Runs
+from dreamkit.service.upload import LARGEST_ASSET
 
 
 def theme() -> gr.themes.Base:
@@ -42,7 +42,7 @@ def serve(runs: Runs, host: str, port: int, block: bool = True) -> gr.Blocks:
     try:
         page.launch(
             server_name=host, server_port=port, share=False, quiet=not block, footer_links=[], ssr_mode=False,
-            max_file_size=LARGEST_UPLOAD, allowed_paths=[str(runs.folder)], prevent_thread_lock=not block,
+            max_file_size=LARGEST_ASSET, allowed_paths=[str(runs.folder)], prevent_thread_lock=not block,
             theme=theme(), css=markup.CSS,
         )  # fmt: skip
     finally:

@@ -2,10 +2,14 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import torch
 from tiny_models import VOCABULARY, save_tiny_model
 
+from dreamkit.export.gltf import write_glb
+from dreamkit.representations.textured_mesh import ball
 from dreamkit.service.order import Order
 from dreamkit.service.run import Snapshot
 from dreamkit.service.runs import Runs
@@ -35,6 +39,16 @@ CONVERSION = (
     "export.grid=16", "export.faces=100", "export.frames=0", "export.size=16", "export.texture=32", "export.refine=0",
 )  # fmt: skip
 "A second's worth of PVD to a voxel grid."
+
+
+REFINEMENT = ("shape.texture=16", *(line for line in SMALL if not line.startswith(("shape.", "renderer."))))
+"A second's worth of a new texture."
+
+
+def white_ball(path: Path) -> Path:
+    """A GLB of some triangles that has coordinates for a texture."""
+    write_glb(replace(ball(0.5, 4), texture=torch.ones(8, 8, 3)), path)
+    return path
 
 
 def tiny_prior(folder: Path) -> str:

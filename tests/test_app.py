@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from service_orders import CONVERSION, SMALL, tiny_prior, wait, wait_for_step
+from service_orders import CONVERSION, REFINEMENT, SMALL, tiny_prior, wait, wait_for_step, white_ball
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'dreamkit[app]'")
 playwright = pytest.importorskip("playwright.sync_api", reason="driving a browser needs: pip install playwright")
@@ -183,6 +183,41 @@ def test_edit_a_finished_run(site: Site, finished: str) -> None:
     page.click("#edit")
     page.wait_for_selector("[data-state=done]")
     assert f"{finished}" in (site.runs.folder / name_of(page) / "recipe.toml").read_text()
+
+
+def test_refine_an_uploaded_mesh(site: Site, tmp_path: Path) -> None:
+    page = site.visit()
+    page.get_by_role("tab", name="Refine").click()
+    page.fill("#refine-prompt textarea", "a striped blue mug")
+    page.click("#refine")
+    page.wait_for_function("document.querySelector('.dk-error').textContent.includes('upload a file')")
+    page.set_input_files("#refine-file input[type=file]", white_ball(tmp_path / "my mug.glb"))
+    page.get_by_text("my mug.glb").wait_for()
+    lines = [*REFINEMENT, f"prior.model={site.prior!r}", "training.steps=6"]
+    advance(page, "#refine-advanced", "\n".join(lines))
+    page.click("#refine")
+    page.wait_for_url(re.compile(r"\?run=a-striped-blue-mug"))
+    page.wait_for_selector("[data-state=done]")
+    page.wait_for_selector("#model canvas")
+    folder = site.runs.folder / name_of(page)
+    assert (folder / "source.glb").read_bytes() == (tmp_path / "my mug.glb").read_bytes()
+    with page.expect_download() as download:
+        page.click("#file-glb")
+    assert Path(download.value.path()).read_bytes() == (folder / "asset.glb").read_bytes()
+    assert page.locator(f'#gallery a[href="?run={folder.name}"]').count() == 1
+
+
+def test_refine_says_what_each_choice_changes(site: Site, finished: str) -> None:
+    page = site.visit()
+    page.get_by_role("tab", name="Refine").click()
+    choose(page, "#refined", finished)
+    assert page.input_value("#refine-recipe input") == "toybox-texture"
+    page.get_by_label("Shape too").check()
+    page.wait_for_function("document.querySelector('#refine-recipe input').value == 'toybox-mesh'")
+    page.wait_for_function("document.querySelector('#refine-steps input').value == 150")
+    page.fill("#refine-prompt textarea", "a red dragon")
+    page.click("#refine")
+    page.wait_for_function("document.querySelector('.dk-error').textContent.includes('does not know')")
 
 
 def test_convert_a_finished_run_and_see_what_was_kept(site: Site, finished: str) -> None:

@@ -9,6 +9,8 @@ import pytest
 import torch
 from small_runs import SIZE
 
+from dreamkit.batch.prompt_file import read_prompts
+from dreamkit.batch.task import Defaults, plan_tasks
 from dreamkit.convert.keep import DARKEST, Keep
 from dreamkit.convert.plan import NoRoute, find_way
 from dreamkit.convert.to_textured_mesh import ToTexturedMesh
@@ -196,6 +198,23 @@ def test_a_path_is_meant_from_the_recipe_that_names_it(mug: Path, tmp_path: Path
     assert from_file.source.path == str(tmp_path / "here" / "own.glb")
     monkeypatch.chdir(tmp_path / "here")
     assert with_source(load_recipe("toybox-texture", ["source.path=own.glb"])).source == from_file.source
+
+
+def test_a_batch_looks_at_sources_when_it_is_planned(mug: Path, tmp_path: Path) -> None:
+    own = tmp_path / "my mug.glb"
+    own.write_bytes(mug.read_bytes())
+    lines = f"a red mug --source '{own}'\na blue mug --source {own.parent}/nothing.glb\na red bear --recipe toybox\n"
+    (tmp_path / "looks.txt").write_text(lines)
+    wanted = read_prompts(tmp_path / "looks.txt")
+    tasks, refused = plan_tasks(wanted, Defaults("toybox-texture"), tmp_path / "out")
+    assert [line.prompt for line in refused] == ["a blue mug"]
+    assert "no such file or folder" in refused[0].error
+    assert [task.prompt for task in tasks] == ["a red mug", "a red bear"]
+    again, _ = plan_tasks(wanted, Defaults("toybox-texture"), tmp_path / "out")
+    assert again == tasks
+    write_glb(ball(0.5, 3), own)
+    changed, _ = plan_tasks(wanted, Defaults("toybox-texture"), tmp_path / "out")
+    assert (changed[0].key != tasks[0].key, changed[1].key == tasks[1].key) == (True, True)
 
 
 @pytest.mark.parametrize(

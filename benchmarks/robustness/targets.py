@@ -4,24 +4,29 @@ import html.parser
 import json
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from random import Random
 
 import tomli_w
+import torch
 from importers import Importers
-from mutation import TEXTS, random_value, spoiled_bytes, spoiled_text, spoiled_tree
+from mutation import TEXTS, random_value, spoiled_bytes, spoiled_glb, spoiled_text, spoiled_tree
 from target import AbstractTarget
 
 from dreamkit.batch.prompt_file import read_prompts
 from dreamkit.batch.task import Defaults, plan_tasks
 from dreamkit.construct import RecipeError
+from dreamkit.export.gltf import write_glb
 from dreamkit.recipe import load_recipe, parse_recipe
 from dreamkit.recipe_file import names, read_table
+from dreamkit.representations.textured_mesh import ball
 from dreamkit.service import markup
 from dreamkit.service.order import Order
 from dreamkit.service.run import Snapshot, State
 from dreamkit.service.runs import Runs
+from dreamkit.service.upload import Upload
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 
@@ -96,15 +101,23 @@ class AppInputs(AbstractTarget):
         return runs
 
     @cached_property
+    def mesh(self) -> bytes:
+        """A whole file to refine."""
+        write_glb(replace(ball(0.5, 2), texture=torch.ones(4, 4, 3)), self.folder / "mesh.glb")
+        return (self.folder / "mesh.glb").read_bytes()
+
+    @cached_property
     def text(self) -> str:
         """A whole recipe, as a visitor may upload it."""
         return load_recipe("toybox").text()
 
     def attempt(self, random: Random) -> None:
         name = random.choice(("done", spoiled_text(random, "done"), random.choice(TEXTS)))
-        deed = random.randrange(5)
+        deed = random.randrange(6)
         if deed <= 1:
             self._order(random)
+        elif deed == 5:
+            self._refine(random, name)
         elif deed == 2:
             self._page(random, name)
         elif deed == 3:
@@ -123,6 +136,22 @@ class AppInputs(AbstractTarget):
         recipe = order.checked(self.runs.priors)
         assert recipe.prior.arguments.get("model") in self.runs.priors
         self.runs.submit(order)
+
+    def _refine(self, random: Random, name: str) -> None:
+        """A file or a run, and a recipe that changes it; what is refused leaves no folder."""
+        before = set(self.runs.folder.iterdir())
+        names = ("mug.glb", "mug.ply", "mug.obj", spoiled_text(random, "mug.stl"), random.choice(TEXTS))
+        asset = Upload(random.choice(names), spoiled_glb(random, self.mesh)) if random.random() < 0.7 else None
+        if asset is not None and random.random() < 0.5:
+            # The queue takes nothing, so what reads the file is asked itself.
+            asset.store(self.folder)
+        settings = _settings(random, {"source": {"path": "x"}, "converter": {"colors": 1.0}, "shape": {"texture": 8}})
+        recipe = random.choice(("toybox-texture", "toybox-mesh", "toybox", spoiled_text(random, "toybox-texture")))
+        order = Order("a red mug", recipe, settings=tuple(settings), source=name, refines=True, asset=asset)
+        try:
+            self.runs.submit(order)
+        finally:
+            assert set(self.runs.folder.iterdir()) == before
 
     def _page(self, random: Random, name: str) -> None:
         words = spoiled_text(random, "a red mug")

@@ -28,10 +28,11 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, e.
 # Everything heavy is imported inside the commands: `dreamkit --help` answers at once.
 
 
-def show(steps: Iterator, folder: Path) -> None:  # Iterator[Step], which would import torch
+def show(steps: Iterator, folder: Path, again: str = "the same command with --resume") -> None:
+    """Steps are Step, which would import torch."""
     from dreamkit.progress import show
 
-    with stoppable(folder, "the same command with --resume"):
+    with stoppable(folder, again):
         show(steps, console)
 
 

@@ -124,7 +124,8 @@ def convert(
     name = source.stem if source.is_file() else source.name
     target = out or source.with_name(f"{name}-{to}")
     with explained():
-        show(convert_run(source, to, target, by, tuple(setting or ()), seed), target)
+        steps = convert_run(source, to, target, by, tuple(setting or ()), seed)
+        show(steps, target, "the same command, or `dreamkit export` once there is a recipe.toml,")
         console.print(f"[green]done[/]: {target}/asset.glb")
 
 

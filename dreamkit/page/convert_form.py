@@ -16,7 +16,7 @@ LABELS = {
     "hash_field": "Hash grid", "mlp_field": "MLP (NeRF)", "voxel_field": "Voxel grid", "latent_field": "Latent field",
     "vm_field": "Low-rank tensors (VM)", "cp_field": "Low-rank tensors (CP)", "triplane_field": "Triplane",
     "sdf_field": "Signed distances", "gaussians": "3D Gaussians", "tet_mesh": "Mesh (DMTet)",
-    "flexi_mesh": "Mesh (FlexiCubes)",
+    "flexi_mesh": "Mesh (FlexiCubes)", "textured_mesh": "Mesh with a texture",
 }  # fmt: skip
 "What a kind of shape is called; kinds that are not named go by their recipe name."
 

@@ -19,7 +19,7 @@ class EditForm(AbstractForm):
         )
         self.go = gr.Button("Edit", variant="primary", elem_id="edit")
         self.problem = problem_place()
-        choices = self.menu.choices(edits=True)
+        choices = self.menu.choices("edit")
         self.recipe = gr.Dropdown(choices, value="toybox-dds", label="Recipe", filterable=False)
         with gr.Row():
             self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=90)

@@ -19,7 +19,7 @@ FIELDS = {
 class ExportForm(AbstractForm):
     """A finished run, and the numbers of its export."""
 
-    title = "Texture & export"
+    title = "Export"
 
     def build(self) -> None:
         self.source = gr.Dropdown([], label="Run", elem_id="exported")

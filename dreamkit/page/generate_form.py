@@ -21,7 +21,7 @@ class GenerateForm(AbstractForm):
             self.more = gr.Button("Others", size="sm", scale=0, min_width=70, elem_id="others")
         self.go = gr.Button("Generate", variant="primary", elem_id="generate")
         self.problem = problem_place()
-        self.recipe = gr.Dropdown(self.menu.choices(edits=False), value="toybox", label="Recipe", filterable=False)
+        self.recipe = gr.Dropdown(self.menu.choices("new"), value="toybox", label="Recipe", filterable=False)
         self.about = gr.Markdown(elem_classes="dk-about")
         with gr.Row(elem_classes="dk-numbers"):
             self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=90, elem_id="seed")

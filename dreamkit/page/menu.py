@@ -14,6 +14,13 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 "For listeners that only move what is on the page."
 
 
+def use_of(recipe: Recipe) -> str:
+    """What a recipe is for: it makes something "new", makes an "edit" of a run, or gives an asset a "texture"."""
+    if recipe.edit is not None:
+        return "edit"
+    return "texture" if recipe.source is not None else "new"
+
+
 class Menu:
     """The recipes in the box and the priors of one server."""
 
@@ -22,13 +29,13 @@ class Menu:
         # Parsing says which recipes edit, and what each would take; a broken one must show now, not at a visitor's.
         self.recipes = {name: load_recipe(name) for name in names()}
 
-    def choices(self, edits: bool) -> list[tuple[str, str]]:
-        """The recipes that make or edit, those whose prior this server has first."""
+    def choices(self, what: str) -> list[tuple[str, str]]:
+        """The recipes of one use (`use_of`), those whose prior this server has first."""
 
         def reachable(recipe: Recipe) -> bool:
             return recipe.prior.arguments.get("model") in self.runs.priors
 
-        found = {name: recipe for name, recipe in self.recipes.items() if (recipe.edit is not None) == edits}
+        found = {name: recipe for name, recipe in self.recipes.items() if use_of(recipe) == what}
         return [(name, name) for name in sorted(found, key=lambda name: (not reachable(found[name]), name))]
 
     def priors(self) -> list[tuple[str, str]]:

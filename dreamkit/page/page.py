@@ -11,6 +11,7 @@ from dreamkit.page.edit_form import EditForm
 from dreamkit.page.export_form import ExportForm
 from dreamkit.page.generate_form import GenerateForm
 from dreamkit.page.menu import QUIET, Menu
+from dreamkit.page.refine_form import RefineForm
 from dreamkit.service import markup
 from dreamkit.service.past import downloads, metrics
 from dreamkit.service.run import Snapshot, State
@@ -34,7 +35,7 @@ class Page:
     def __init__(self, runs: Runs) -> None:
         self.runs = runs
         menu = Menu(runs)
-        self.forms = (GenerateForm(menu), EditForm(menu), ConvertForm(menu), ExportForm(menu))
+        self.forms = (GenerateForm(menu), EditForm(menu), RefineForm(menu), ConvertForm(menu), ExportForm(menu))
 
     def build(self) -> gr.Blocks:
         """All of the page; nothing of it comes from another server."""

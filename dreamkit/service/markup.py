@@ -124,7 +124,9 @@ def _detail(run: Snapshot) -> str:
             "your turn is next" if not run.ahead else f"{run.ahead} {'run' if run.ahead == 1 else 'runs'} before yours"
         )
     if run.state is State.STOPPED:
-        return "What was saved is kept; Continue goes on from there."
+        return (
+            "Continue begins it again." if run.begins_again else "What was saved is kept; Continue goes on from there."
+        )
     if run.state is State.DONE:
         return "Drag to turn it, scroll to come closer."
     if run.state is not State.RUNNING:

@@ -12,6 +12,7 @@ from dreamkit.priors.vocabulary import Vocabulary
 from dreamkit.recipe import Recipe, parse_recipe
 from dreamkit.recipe_file import apply_settings, extend_table, prior_settings, read_table
 from dreamkit.service.limits import check_table
+from dreamkit.service.upload import Upload
 
 LONGEST_PROMPT = 500
 LARGEST_UPLOAD = 64 * 1024
@@ -32,10 +33,14 @@ class Order:
     settings: tuple[str, ...] = ()
     "`key=value`, as after `--set`."
     source: str = ""
-    "The run to edit."
+    "The run to edit, or to refine."
+    refines: bool = False
+    "Whether what is there is changed by another recipe's own stage, instead of being edited."
+    asset: Upload | None = None
+    "A file to refine; it takes the place of `source`."
 
     def checked(self, priors: Sequence[str], source: Path | None = None) -> Recipe:
-        """The recipe that carries the order out; `source` is the folder of the run to edit.
+        """The recipe that carries the order out; `source` is the folder of the run to edit or to refine.
 
         Raises ValueError (RecipeError, UnknownWords) saying what is wrong and what is possible.
         """
@@ -46,12 +51,24 @@ class Order:
             recipe = self._read(priors, source)
         except RecursionError as error:
             raise RecipeError("a value is nested too deeply to be read") from error
+        self._check_start(recipe, source)
+        check_words(self.prompt, str(recipe.prior.arguments.get("model", "")))
+        return recipe.asking(self.prompt.strip(), self.seed)
+
+    def _check_start(self, recipe: Recipe, source: Path | None) -> None:
+        """Whether the recipe and what it is to start from fit together."""
+        if self.refines:
+            if source is None and self.asset is None:
+                raise ValueError("choose a finished run, or upload a file: there must be something to change")
+            if recipe.edit is not None:
+                raise ValueError("this recipe edits a finished run: choose one on the Edit tab, or another recipe here")
+            return
+        if recipe.source is not None:
+            raise ValueError("this recipe changes an asset that is there already: choose one on the Refine tab")
         if recipe.edit is not None and source is None:
             raise ValueError("this recipe edits a finished run: choose one on the Edit tab")
         if recipe.edit is None and source is not None:
             raise ValueError("this recipe makes something new: choose one that edits, such as toybox-dds")
-        check_words(self.prompt, str(recipe.prior.arguments.get("model", "")))
-        return recipe.asking(self.prompt.strip(), self.seed)
 
     def _read(self, priors: Sequence[str], source: Path | None) -> Recipe:
         table = self._uploaded() if self.upload else read_table(_bare(self.recipe))
@@ -59,9 +76,13 @@ class Order:
         edits = isinstance(table.get("edit"), dict)
         if edits and source is not None:
             table["edit"]["run"] = ""
+        if self.refines:
+            table["source"] = {}
         check_table(table, priors)
         if edits and source is not None:
             table["edit"]["run"] = str(source)
+        if self.refines and source is not None:
+            table["source"] = {"path": str(source)}
         return parse_recipe(table)
 
     def _uploaded(self) -> dict:

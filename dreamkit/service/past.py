@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamkit.export.atomic import atomic_path
+from dreamkit.service.conversion_order import read_order
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,120}")
 
@@ -32,6 +33,8 @@ class PastRun:
     "Whether it was exported; one that was stopped can go on."
     kind: str = ""
     "What it was converted to; empty for a run that was optimised."
+    is_interrupted: bool = False
+    "Whether it is a conversion that did not come to its end; `prompt` is its title."
 
     @property
     def title(self) -> str:
@@ -54,8 +57,11 @@ def confined(folder: Path, name: str) -> Path:
 
 def read_past(folder: Path) -> PastRun:
     """What a run's folder says about it; raises ValueError and OSError where it holds no run that can be read."""
-    table = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
     done = (folder / "metrics.json").is_file() and (folder / "asset.glb").is_file()
+    order = None if done else read_order(folder)
+    if order is not None:
+        return PastRun(folder.name, folder, order.title, 0, order.to, 0, is_done=False, is_interrupted=True)
+    table = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
     try:
         prompt, method, steps = table["prompt"]["text"], table["guidance"]["type"], table["training"]["steps"]
         kind = str(table["shape"]["type"]) if done and "converted_from" in metrics(folder) else ""

@@ -50,6 +50,8 @@ class Snapshot:
     "Of the optimisation; None while that cannot be told."
     ahead: int = 0
     "Runs that come first."
+    begins_again: bool = False
+    "Whether it keeps nothing on the way, so that one that was stopped starts from its beginning."
     version: int = 0
     "Grows with every change."
 
@@ -76,6 +78,7 @@ class Run:
     name: str
     title: str
     work: Callable[[], Iterator[Step]]
+    begins_again: bool = False
     _snapshot: Snapshot = field(init=False)
     _losses: list[float] = field(default_factory=list)
     _pace: Pace = field(default_factory=Pace)
@@ -83,7 +86,7 @@ class Run:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self._snapshot = Snapshot(self.name, self.title, State.WAITING)
+        self._snapshot = Snapshot(self.name, self.title, State.WAITING, begins_again=self.begins_again)
 
     def snapshot(self) -> Snapshot:
         """The run as it stands now."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import shutil
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,13 +17,15 @@ from dreamkit.export.atomic import write_atomically
 from dreamkit.generate import export_run, generate, settled
 from dreamkit.names import folder_name
 from dreamkit.priors.base import AbstractPrior
-from dreamkit.recipe import Recipe, load_recipe
+from dreamkit.recipe import Recipe, SourcePlan, load_recipe
 from dreamkit.recipe_file import apply_settings, read_table
 from dreamkit.rendering import Step
+from dreamkit.service.conversion_order import ConversionOrder, read_order
 from dreamkit.service.limits import check_table
 from dreamkit.service.order import Order
 from dreamkit.service.past import PastRun, confined, converted_title, list_past, read_past
 from dreamkit.service.run import Run, Snapshot, State
+from dreamkit.service.upload import Upload
 
 _REMEMBERED = 100
 "Runs whose curves and pictures are kept in memory."
@@ -58,14 +61,14 @@ class Runs:
 
         Raises ValueError (RecipeError, UnknownWords, UnknownRun, TooBusy) and OSError.
         """
-        source = self._finished(order.source).folder if order.source else None
-        recipe = settled(order.checked(self.priors, source))
+        source = self._finished(order.source).folder if order.source and order.asset is None else None
+        recipe = order.checked(self.priors, source)
+        if order.asset is not None:
+            return self._submit_file(recipe, order.asset)
+        recipe = settled(recipe)
         with self._changed:
             self._check_room()
-            folder = self._reserve(folder_name(recipe.prompt.text, recipe.seed))
-            # From here on the run is on the disk: a server that dies loses no order.
-            write_atomically(folder / "recipe.toml", recipe.text().encode())
-            return self._add(Run(folder.name, recipe.prompt.text, lambda: self._generate(recipe, folder)))
+            return self._begin(recipe, self._reserve(folder_name(recipe.prompt.text, recipe.seed)))
 
     def resume(self, name: str) -> str:
         """Go on with a run that was stopped: an optimisation from its last checkpoint, other work from its beginning.
@@ -77,8 +80,13 @@ class Runs:
             self._check_idle(name)
             known = self._runs.get(name)
             if known is not None:
-                return self._add(Run(name, known.title, known.work))
-        past = read_past(folder)
+                return self._add(Run(name, known.title, known.work, known.begins_again))
+        past, order = read_past(folder), read_order(folder)
+        if order is not None and not past.is_done:
+            self._check_conversion(order)
+            with self._changed:
+                self._check_idle(name)
+                return self._add(self._conversion(order, folder))
         recipe = load_recipe(str(past.folder / "recipe.toml"))
         with self._changed:
             self._check_idle(name)
@@ -100,20 +108,22 @@ class Runs:
     def convert(self, name: str, to: str, settings: Sequence[str] = (), by: str | None = None) -> str:
         """Carry a finished run's scene to another kind of shape, in a run of its own; returns that one's name.
 
-        `settings` are those of `dreamkit convert`. A conversion keeps nothing on the way: one that was stopped begins
-        again. Raises ValueError (RecipeError, NoRoute, UnknownRun, TooBusy) and OSError.
+        `settings` are those of `dreamkit convert`. A conversion keeps nothing on the way: one that was stopped, or
+        whose server died, begins again when it is resumed. Raises ValueError (RecipeError, NoRoute, UnknownRun,
+        TooBusy) and OSError.
         """
-        past = self._finished(name)
-        try:
-            check_table(apply_settings({"shape": {"type": type_name(kind(to))}}, settings), self.priors)
-        except RecursionError as error:
-            raise ValueError("a setting is nested too deeply to be read") from error
-        check_conversion(past.folder, to, by, settings)
+        past, target = self._finished(name), type_name(kind(to))
+        order = ConversionOrder(name, target, converted_title(past.title, target), tuple(settings), by or "")
+        self._check_conversion(order)
         with self._changed:
             self._check_room()
-            folder = self._reserve(f"{name}-{type_name(kind(to)).replace('_', '-')}")
-            title = converted_title(past.title, type_name(kind(to)))
-            return self._add(Run(folder.name, title, lambda: self._convert(past.folder, to, folder, by, settings)))
+            folder = self._reserve(f"{name}-{target.replace('_', '-')}")
+            try:
+                order.write(folder)
+            except (ValueError, OSError):
+                shutil.rmtree(folder)
+                raise
+            return self._add(self._conversion(order, folder))
 
     def stop(self, name: str) -> None:
         """Stop a run; what it has saved stays. Raises UnknownRun."""
@@ -133,7 +143,9 @@ class Runs:
             if run is not None:
                 return replace(run.snapshot(), ahead=self._ahead(run))
         past = read_past(confined(self.folder, name))
-        return Snapshot(name, past.title, State.DONE if past.is_done else State.STOPPED)
+        return Snapshot(
+            name, past.title, State.DONE if past.is_done else State.STOPPED, begins_again=past.is_interrupted
+        )
 
     def history(self) -> list[PastRun]:
         """The finished runs, newest first."""
@@ -203,14 +215,43 @@ class Runs:
                 return self.folder / name
         raise AssertionError("counting ended")
 
+    def _begin(self, recipe: Recipe, folder: Path) -> str:
+        # From here on the run is on the disk: a server that dies loses no order.
+        write_atomically(folder / "recipe.toml", recipe.text().encode())
+        return self._add(Run(folder.name, recipe.prompt.text, lambda: self._generate(recipe, folder)))
+
+    def _submit_file(self, recipe: Recipe, asset: Upload) -> str:
+        """Keep a file beside the run that starts from it; reading it takes a while, and nobody has to wait for that."""
+        with self._changed:
+            self._check_room()
+            folder = self._reserve(folder_name(recipe.prompt.text, recipe.seed))
+        try:
+            recipe = settled(replace(recipe, source=SourcePlan(str(asset.store(folder)))))
+            with self._changed:
+                self._check_room()
+                return self._begin(recipe, folder)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+
+    def _check_conversion(self, order: ConversionOrder) -> None:
+        try:
+            check_table(apply_settings({"shape": {"type": order.to}}, order.settings), self.priors)
+        except RecursionError as error:
+            raise ValueError("a setting is nested too deeply to be read") from error
+        check_conversion(self._finished(order.source).folder, order.to, order.by or None, order.settings)
+
+    def _conversion(self, order: ConversionOrder, folder: Path) -> Run:
+        return Run(folder.name, order.title, lambda: self._convert(order, folder), begins_again=True)
+
     def _generate(self, recipe: Recipe, folder: Path) -> Iterator[Step]:
         prior = self._prior(recipe.prior)
         yield from generate(recipe, folder, device=self.device, resume=True, prior=prior)
 
-    def _convert(self, source: Path, to: str, folder: Path, by: str | None, settings: Sequence[str]) -> Iterator[Step]:
+    def _convert(self, order: ConversionOrder, folder: Path) -> Iterator[Step]:
         # Half of an earlier attempt: a stop while it was exported.
         (folder / "recipe.toml").unlink(missing_ok=True)
-        yield from convert_run(source, to, folder, by, settings)
+        yield from convert_run(self.folder / order.source, order.to, folder, order.by or None, order.settings)
 
     def _prior(self, wanted: Spec) -> AbstractPrior:
         if self._loaded is None or self._loaded[0] != wanted:
