@@ -33,7 +33,10 @@ def main() -> None:
         runs = Runs(given.out, device=choose_device(given.device), priors=("toybox", *given.prior))
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    serve(runs, given.host, given.port)
+    try:
+        serve(runs, given.host, given.port)
+    except OSError as error:
+        parser.error(f"cannot listen on {given.host}:{given.port} ({error}). Another: --port {given.port + 1}")
 
 
 def serve(runs: Runs, host: str, port: int, block: bool = True) -> gr.Blocks:

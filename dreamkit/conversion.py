@@ -9,7 +9,7 @@ import torch
 
 from dreamkit.construct import RecipeError, read_spec, unknown
 from dreamkit.convert.base import AbstractConverter
-from dreamkit.convert.plan import find_route, kind, kinds
+from dreamkit.convert.plan import find_way, kind, kinds
 from dreamkit.convert.run import Converted, convert
 from dreamkit.convert.students import renderer_spec
 from dreamkit.export.asset import ExportReport, check_export, export_asset
@@ -76,7 +76,7 @@ def check_conversion(folder: Path, to: str, by: str | None = None, settings: Seq
     converter, _ = _wanted(to, by, settings)
     recipe = load_recipe(str(folder / "recipe.toml"), _export_settings(settings))
     check_export(recipe.export)
-    find_route(recipe.shape.cls, kind(to), None if converter is None else type(converter))
+    find_way(recipe.shape.cls, kind(to), None if converter is None else type(converter))
 
 
 def _wanted(to: str, by: str | None, settings: Sequence[str]) -> tuple[AbstractConverter | None, dict[str, object]]:

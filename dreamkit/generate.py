@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from dreamkit.coarse import check_coarse, forget_coarse, run_coarse
+from dreamkit.construct import RecipeError
 from dreamkit.export.asset import ExportReport, check_export, export_asset
 from dreamkit.export.atomic import sweep, write_atomically
 from dreamkit.priors.base import AbstractPrior
@@ -150,7 +151,13 @@ def _open_source(recipe: Recipe, out: Path, resume: bool) -> Scene | None:
 
 
 def export_run(folder: Path, settings: tuple[str, ...] = ()) -> Iterator[Step]:
-    """Write the asset of a run again, from its checkpoint, with other export settings."""
+    """Write the asset of a run again, from its checkpoint, with other export settings.
+
+    Raises RecipeError for settings of anything else, and what `generate` raises.
+    """
+    strange = [setting for setting in settings if not setting.strip().startswith("export.")]
+    if strange:
+        raise RecipeError(f"only export settings can change here, such as export.faces=5000; got {strange[0]!r}")
     recipe = load_recipe(str(folder / "recipe.toml"), settings)
     check_export(recipe.export)
     with exclusive(folder):

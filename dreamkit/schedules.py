@@ -88,6 +88,8 @@ class Milestones:
                 f"milestones need one size and one number of views for each start; got {len(self.starts)} starts, "
                 f"{len(self.sizes)} sizes, {len(self.views)} views"
             )
+        if min(*self.sizes, *self.views) < 1:
+            raise ValueError(f"milestones need sizes and views >= 1; got {list(self.sizes)} and {list(self.views)}")
 
     def at(self, progress: float) -> tuple[int, int]:
         """(image size, views) at `progress`; a milestone's own step already uses its new entry."""

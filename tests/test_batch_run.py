@@ -1,5 +1,6 @@
 """Batches without diffusion: a pool that only writes files shows planning, resuming, isolation, reports."""
 
+import errno
 import json
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -113,6 +114,19 @@ def test_a_full_disk_stops_the_batch_and_not_each_prompt_in_turn(tmp_path: Path)
         batch(tmp_path, "a red mug\na full disk\na blue cat\n", pool)
     assert pool.made == ["a red mug"]
     assert [entry["status"] for entry in manifest(tmp_path)] == ["done", "failed", "waiting"]
+
+
+def test_a_disk_without_room_for_the_manifest_stops_it_in_the_same_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    pool = Scribe()
+    batch(tmp_path, "a red mug\n", pool)
+    monkeypatch.setattr("dreamkit.batch.run.write_manifest", full)
+    with pytest.raises(BatchStopped, match="the same command goes on"):
+        batch(tmp_path, "a red mug\na full disk\n", pool)
 
 
 def test_a_result_without_its_files_is_none(tmp_path: Path) -> None:

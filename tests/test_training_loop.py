@@ -15,7 +15,8 @@ from dreamkit.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from dreamkit.training.loop import Diverged, train
+from dreamkit.training.loop import Diverged, _advance, train
+from dreamkit.training.run import Run
 
 
 def states_equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:
@@ -96,6 +97,19 @@ def test_nan_is_never_applied_and_the_rollback_is_told(tmp_path: Path) -> None:
     assert all(math.isfinite(step.loss) for step in steps if step.note is None)
     assert steps[-1].index == 16
     assert all(parameter.isfinite().all() for parameter in scene.parameters())
+
+
+def test_a_checkpoint_can_be_returned_to_twice() -> None:
+    """The optimiser changes its state in place; what it was given back belonged to the checkpoint."""
+    run = Run(small_scene(), small_distiller(), small_plan(steps=8), seed=0)
+    for _ in range(2):
+        assert _advance(run) is not None
+    good = run.checkpoint()
+    before = {name: value.clone() for name, value in good.tensors.items()}
+    run.restore(good)
+    for _ in range(2):
+        assert _advance(run) is not None
+    assert all(torch.equal(value, before[name]) for name, value in good.tensors.items())
 
 
 def test_a_run_that_always_fails_gives_up_and_says_what_to_try() -> None:

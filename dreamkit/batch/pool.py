@@ -79,8 +79,10 @@ class LocalPool(AbstractPool):
     def run(self, tasks: Sequence[Task]) -> Generator[Event]:
         """See `AbstractPool.run`. Raises WorkersBroken."""
         waiting, inbox, attempts = deque(packs_of(tasks, self.pack)), queue.SimpleQueue(), Counter()
-        workers = [_Worker(number, self, inbox) for number in range(min(self.workers, len(waiting)))]
+        workers: list[_Worker] = []
         try:
+            for number in range(min(self.workers, len(waiting))):
+                workers.append(_Worker(number, self, inbox))
             while waiting or any(worker.places for worker in workers):
                 for worker in workers:
                     if waiting and not worker.places:

@@ -1,7 +1,8 @@
 """A batch: every prompt of a file made once, whatever happens on the way."""
 
+import sys
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,8 +71,10 @@ def run_batch(file: Path, out: Path, pool: AbstractPool, defaults: Defaults) -> 
             yield from _beginning(report)
             yield from _run(report, results, pool)
         finally:
-            write_manifest(out, tasks, results, refused)
-            write_contact_sheet(out, tasks, results, refused)
+            # The disk that stopped the batch may refuse these too; why it stopped is what to say.
+            with suppress(OSError) if isinstance(sys.exc_info()[1], BatchStopped) else nullcontext():
+                write_manifest(out, tasks, results, refused)
+                write_contact_sheet(out, tasks, results, refused)
     return report
 
 
@@ -90,10 +93,6 @@ def _run(report: Report, results: dict[str, Result], pool: AbstractPool) -> Iter
     with closing(pool.run(waiting)) as events:
         for event in events:
             yield _heard(report, results, event)
-            if isinstance(event.said, Result) and event.said.stops:
-                raise BatchStopped(
-                    f"{event.said.error}. Mend this; what is done is kept, and the same command goes on from there."
-                )
 
 
 def _heard(report: Report, results: dict[str, Result], event: Event) -> Progress:
@@ -102,6 +101,8 @@ def _heard(report: Report, results: dict[str, Result], event: Event) -> Progress
         note = f"{shown(task.prompt, 60)}: {said.note}" if said.note and said.stage == "optimise" else None
         return _progress(report, note, event.place, task.prompt, said)
     results[task.key] = said
+    if said.stops:
+        raise BatchStopped(f"{said.error}. Mend this; what is done is kept, and the same command goes on from there.")
     write_manifest(report.out, report.tasks, results, report.refused)
     note = f"{shown(task.prompt, 60)} failed: {shown(said.error, 300)}" if said.status == "failed" else None
     return _progress(report, note, event.place, task.prompt)

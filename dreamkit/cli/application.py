@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,7 +29,7 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, e.
 # Everything heavy is imported inside the commands: `dreamkit --help` answers at once.
 
 
-def show(steps: Iterator, folder: Path, again: str = "the same command with --resume") -> None:
+def show(steps: Iterator, folder: Path, again: str = "the same command") -> None:
     """Steps are Step, which would import torch."""
     from dreamkit.progress import show
 
@@ -47,7 +48,7 @@ def stoppable(folder: Path, again: str) -> Iterator[None]:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def explained(again: str = "the same command") -> Iterator[None]:
     """Turn errors that a person can do something about into one paragraph and exit code 2."""
     try:
         yield
@@ -55,10 +56,14 @@ def explained() -> Iterator[None]:
         if error.errno is None:
             fail(str(error))
         place = f" ({error.filename})" if error.filename else ""
-        fail(f"{error.strerror}{place}. What was saved before is safe: mend this, and the same command with --resume "
-              "goes on.")  # fmt: skip
+        fail(f"{error.strerror}{place}. What was saved before is safe: mend this, and {again} goes on.")
     except (ValueError, ArithmeticError) as error:
         fail(str(error))
+
+
+def done(path: Path) -> None:
+    """Say where the result is; folders may have brackets in their names, which are no markup."""
+    console.print(f"[green]done[/]: {escape(str(path))}")
 
 
 def fail(message: str) -> NoReturn:

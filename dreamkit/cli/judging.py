@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from dreamkit.cli.application import Device, app, console, explained, show
+from dreamkit.cli.application import Device, app, done, explained, show
 
 
 @app.command()
@@ -44,7 +44,7 @@ def report(
 
     with explained():
         write_comparison([appearance(folder) for folder in folders], out)
-        console.print(f"[green]done[/]: {out}")
+        done(out)
 
 
 @app.command()
@@ -59,4 +59,4 @@ def views(
 
     with explained():
         show(write_views(load_mesh(mesh), out, size), out)
-        console.print(f"[green]done[/]: {out}")
+        done(out)

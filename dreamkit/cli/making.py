@@ -18,6 +18,7 @@ from dreamkit.cli.application import (
     Steps,
     app,
     console,
+    done,
     explained,
     show,
     stoppable,
@@ -43,15 +44,16 @@ def generate(
     from dreamkit.recipe import load_recipe
     from dreamkit.recipe_file import prior_settings
 
-    with explained():
+    with explained("the same command with --resume and --out FOLDER"):
         if prompt is not None and not prompt.strip():
             raise ValueError("the prompt is empty; say what to make, for example: dreamkit generate 'a red mug'")
         loaded = load_recipe(recipe, [*_settings(setting, steps), *prior_settings(prior), *_source_settings(source)])
         text = loaded.prompt.text if prompt is None else prompt
         loaded = loaded.asking(text, loaded.seed if seed is None else seed)
         folder = out or _fresh_folder(text, loaded.seed, resume)
-        show(run(loaded, folder, device=choose_device(device), resume=resume), folder)
-        console.print(f"[green]done[/]: {folder}/asset.glb")
+        steps_of_run = run(loaded, folder, device=choose_device(device), resume=resume)
+        show(steps_of_run, folder, f"the same command with --out {folder} --resume")
+        done(folder / "asset.glb")
 
 
 @app.command()
@@ -87,7 +89,7 @@ def batch(
         pool = choose_pool(folder, device if ray else choose_device(device), workers, threads, ray, pack, patience)
         report = show_batch(run_batch(file, folder, pool, defaults), console)
     Console().print(batch_table(report))
-    console.print(f"{folder}/index.html shows them all")
+    console.print(f"{folder}/index.html shows them all", markup=False)
     raise typer.Exit(1 if report.failed else 0)
 
 
@@ -101,7 +103,7 @@ def export(
 
     with explained():
         show(export_run(folder, tuple(setting or ())), folder)
-        console.print(f"[green]done[/]: {folder}/asset.glb")
+        done(folder / "asset.glb")
 
 
 @app.command()
@@ -119,14 +121,17 @@ def convert(
     ] = None,
 ) -> None:
     """Carry a scene, or a mesh or splats from a file, to another kind of shape, with a report of what was lost."""
+    from dreamkit.construct import type_name
     from dreamkit.conversion import convert_run
+    from dreamkit.convert.plan import kind
 
-    name = source.stem if source.is_file() else source.name
-    target = out or source.with_name(f"{name}-{to}")
     with explained():
+        place = source.resolve()
+        name = place.stem if place.is_file() else place.name
+        target = out or place.with_name(f"{name}-{type_name(kind(to)).replace('_', '-')}")
         steps = convert_run(source, to, target, by, tuple(setting or ()), seed)
         show(steps, target, "the same command, or `dreamkit export` once there is a recipe.toml,")
-        console.print(f"[green]done[/]: {target}/asset.glb")
+        done(target / "asset.glb")
 
 
 def _settings(given: list[str] | None, steps: int | None) -> list[str]:

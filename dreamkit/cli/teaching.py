@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dreamkit.cli.application import app, console, explained, show
+from dreamkit.cli.application import app, console, done, explained, show
 
 
 @app.command()
@@ -28,7 +28,8 @@ def train_prior(
     with explained():
         plan = planned(pictures, autoencoder_steps, denoiser_steps)
         show(run(work, out, plan, choose_device(device), begin), work)
-        console.print(f"[green]done[/]: use it with --prior {out}")
+        done(out)
+        console.print(f"use it with --prior {out}", markup=False)
 
 
 @app.command()
@@ -41,4 +42,4 @@ def train_judge(
 
     with explained():
         show(run(work, out), work)
-        console.print(f"[green]done[/]: {out}")
+        done(out)

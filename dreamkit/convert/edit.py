@@ -1,7 +1,9 @@
 """Editing by hand: on an explicit grid space is just numbers, so cut, copy and paste them, then convert to any kind.
 
 Convert the scene to a VoxelField of one resolution, edit that in place, and distil it onwards with a lower `limits.low`
-than usual (`EDITED`): `exp(-2)` per scene unit would stay as fog where something was erased (card 1.8).
+than usual (`EDITED`): `exp(-2)` per scene unit would stay as fog where something was erased (card 1.8). An edit opens
+the cells that the scene's rays had learnt to skip, or what is pasted there would not be seen. All raise TypeError for
+scenes of other kinds, ValueError for grids of several resolutions.
 """
 
 from dataclasses import dataclass
@@ -11,6 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dreamkit.convert.matching import DensityRange
+from dreamkit.convert.samples import volume_renderer
+from dreamkit.renderers.scene import Scene
 from dreamkit.representations.base import AbstractVolume
 from dreamkit.representations.voxel_field import VoxelField
 
@@ -42,20 +46,23 @@ class Box:
         return Box(low, high)  # pyright: ignore[reportArgumentType]
 
 
-def erase(grid: VoxelField, box: Box) -> None:
+def erase(scene: Scene, box: Box) -> None:
     """Leave nothing in the box."""
+    grid = _opened(scene)
     _empty(grid, box.contains(grid.vertices()))
 
 
-def crop(grid: VoxelField, box: Box) -> None:
+def crop(scene: Scene, box: Box) -> None:
     """Leave nothing outside the box."""
+    grid = _opened(scene)
     _empty(grid, ~box.contains(grid.vertices()))
 
 
 @torch.no_grad()
-def duplicate(grid: VoxelField, box: Box, shift: tuple[float, float, float]) -> None:
+def duplicate(scene: Scene, box: Box, shift: tuple[float, float, float]) -> None:
     """Copy what is in the box to the place `shift` (scene units) from it; where both places hold something, the denser
     one stays."""
+    grid = _opened(scene)
     vertices = grid.vertices()
     there = box.shifted(shift).contains(vertices).nonzero().squeeze(-1)
     origin = vertices[there] - vertices.new_tensor(shift)
@@ -63,15 +70,25 @@ def duplicate(grid: VoxelField, box: Box, shift: tuple[float, float, float]) -> 
 
 
 @torch.no_grad()
-def composite(grid: VoxelField, other: AbstractVolume) -> None:
+def composite(scene: Scene, other: AbstractVolume) -> None:
     """Put another volume into the same space; at each vertex the denser one stays.
 
     Channels are copied as they are: both must be meant for one material. Raises ValueError for other channels.
     """
+    grid = _opened(scene)
     if other.channels != grid.channels:
         raise ValueError(f"one material reads both: expected {grid.channels} channels, got {other.channels}")
     vertices = grid.vertices()
-    _paste(grid, torch.arange(len(vertices)), other.density(vertices), other.features(vertices))
+    # A field beyond its own cube answers for the cube's surface.
+    where = (vertices.abs() <= other.radius).all(dim=-1).nonzero().squeeze(-1)
+    _paste(grid, where, other.density(vertices[where]), other.features(vertices[where]))
+
+
+def _opened(scene: Scene) -> VoxelField:
+    if not isinstance(scene.shape, VoxelField):
+        raise TypeError(f"only a VoxelField is edited by hand; got {type(scene.shape).__name__}. Convert it first")
+    volume_renderer(scene).occupancy.open()
+    return scene.shape
 
 
 @torch.no_grad()

@@ -60,7 +60,7 @@ def compare(teacher: Scene, student: Scene, cameras: Cameras | None = None, seco
 
     Both stand before the student's own background, so that backgrounds are not compared. `seconds` is passed on.
     """
-    cameras = judging_cameras() if cameras is None else cameras
+    cameras = judging_cameras(distance=2.5 * student.shape.radius) if cameras is None else cameras
     device = next((p.device for p in student.parameters()), torch.device("cpu"))
     cameras = cameras.to(device)
     mine = student.render(cameras)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from dreamkit.cameras import OrbitSampler
 from dreamkit.convert.field_optimizer import FieldRates
-from dreamkit.convert.pvd import ALL_AROUND, scaled
+from dreamkit.convert.pvd import ALL_AROUND
+from dreamkit.convert.rendered_fit import scaled
 from dreamkit.convert.samples import RayBundle, gather, look, shoot
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -27,6 +27,7 @@ from dreamkit.convert.matching import (
 )
 from dreamkit.convert.momentum import MomentumTeacher
 from dreamkit.convert.practice import Practice
+from dreamkit.convert.rendered_fit import scaled
 from dreamkit.convert.samples import PointValues, gather, look, seen_density, shoot, volume
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
@@ -171,12 +172,6 @@ class PVD(AbstractConverter):
         if stage < 3 or not self.vm_weight or not isinstance(shape, VmField):
             return {}
         return {"factors": self.vm_weight * shape.density_magnitude()}
-
-
-def scaled(sampler: OrbitSampler, radius: float) -> OrbitSampler:
-    """The sampler for a scene of another radius."""
-    low, high = sampler.distance
-    return replace(sampler, distance=(low * radius, high * radius))
 
 
 def surroundings_loss(teacher: Scene, student: Scene, count: int, generator: torch.Generator) -> Float[Tensor, ""]:

@@ -85,7 +85,9 @@ class HardPractice(Practice):
     def epoch(self) -> Cameras:
         """Fresh poses, of which some are hard ones of earlier epochs, turned a little."""
         cameras = super().epoch()
-        if self.cameras is not None and self.epochs > self.hardness.patience:
+        # An epoch that began before the last stage has not seen all of its poses' errors.
+        whole = self.cameras is not None and len(self.errors) == len(self.cameras)
+        if self.cameras is not None and whole and self.epochs > self.hardness.patience:
             self._remember_poses(self.cameras)
         self.epochs, self.errors = self.epochs + 1, []
         if self.hard_poses is None or len(self.hard_poses) < self.hardness.pose_pool:
@@ -117,7 +119,7 @@ class HardPractice(Practice):
         """Put the worst rays of the pose into the pool, and note how the pose went."""
         own = slice(0, self.rays)
         error = (student.color.detach() - teacher.color).abs().sum(dim=-1)[own]
-        self.errors.append(float(error.square().mean()))
+        self.errors.append(float((student.color.detach() - teacher.color)[own].square().mean()))
         worst = rays.pick(error.topk(max(round(self.hardness.share * self.rays), 1)).indices)
         pool = worst if self.hard_rays is None else worst.join(self.hard_rays)
         # The newest come first, so the oldest fall out.

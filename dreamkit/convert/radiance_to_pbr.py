@@ -16,7 +16,7 @@ from dreamkit.construct import Spec
 from dreamkit.convert.base import AbstractConverter, Conversion
 from dreamkit.convert.fidelity import difference, judging_cameras
 from dreamkit.convert.learnt_light import LearntLight, Progress
-from dreamkit.convert.rendered_fit import ALL_AROUND
+from dreamkit.convert.rendered_fit import ALL_AROUND, scaled
 from dreamkit.materials.base import AbstractMaterial
 from dreamkit.materials.pbr import PBR
 from dreamkit.renderers.scene import Scene
@@ -150,7 +150,7 @@ class RadianceToPbr(AbstractConverter):
 
     def terms(self, teacher: Scene, recovery: Recovery, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:
         """The weighted parts of the loss on fresh views, and `reached`, the mean progress over the mask."""
-        cameras = self.cameras.sample(self.views, self.size, self.size, generator)
+        cameras = scaled(self.cameras, teacher.shape.radius).sample(self.views, self.size, self.size, generator)
         behind = teacher.background.color(cameras.rays().directions)
         with torch.no_grad():
             raw = self.radiance(teacher, cameras)
@@ -200,7 +200,7 @@ def _dressed(teacher: Scene, shape: AbstractShape, material: AbstractMaterial) -
 def _take_shape(teacher: AbstractShape, student: AbstractShape) -> None:
     """The teacher's geometry; base colour and roughness of 0.99 everywhere."""
     start = torch.full((student.channels,), BRIGHT)
-    start[3] = 0.0
+    start[3], start[5:] = 0.0, 0.0
     if isinstance(teacher, Gaussians) and isinstance(student, Gaussians):
         colors = start.expand(len(teacher.positions), 1, -1)
         student.replace_cloud(changed(teacher.cloud, colors=colors.to(teacher.positions)))

@@ -1,7 +1,7 @@
 """Fit a scene of any kind to the renders of another one: BoostDream's distillation of an asset."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -90,7 +90,7 @@ class RenderedFit:
         self, teacher: Scene, student: Scene, generator: torch.Generator, past: Scene | None = None
     ) -> dict[str, Float[Tensor, ""]]:
         """The weighted parts of the loss on fresh views."""
-        cameras = self.cameras.sample(self.views, self.size, self.size, generator)
+        cameras = scaled(self.cameras, student.shape.radius).sample(self.views, self.size, self.size, generator)
         behind = torch.rand(self.views, 1, 1, 3, generator=generator)
         with torch.no_grad():
             theirs = teacher.render(cameras, normals=self.normal > 0)
@@ -111,6 +111,12 @@ class RenderedFit:
                 before = past.render(cameras)
             terms["momentum"] = self.past * (mine.color - before.color).abs().mean()
         return terms
+
+
+def scaled(sampler: OrbitSampler, radius: float) -> OrbitSampler:
+    """The sampler for a scene of another radius."""
+    low, high = sampler.distance
+    return replace(sampler, distance=(low * radius, high * radius))
 
 
 def _before(

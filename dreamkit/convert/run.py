@@ -7,7 +7,7 @@ from typing import Any
 from dreamkit.construct import Spec, type_name
 from dreamkit.convert.base import AbstractConverter
 from dreamkit.convert.fidelity import Fidelity
-from dreamkit.convert.plan import Hop, find_route, find_way, kind
+from dreamkit.convert.plan import Hop, find_way, kind
 from dreamkit.convert.students import student_scene, student_spec
 from dreamkit.renderers.scene import Scene
 from dreamkit.rendering import Step
@@ -42,7 +42,7 @@ def convert(
     Raises ValueError for unknown kinds and options, NoRoute where no converter leads there.
     """
     target = kind(to)
-    hops = find_route(type(teacher.shape), target, None if by is None else type(by))
+    hops = find_way(type(teacher.shape), target, None if by is None else type(by))
     scene, spec, reports, material = teacher, None, [], None
     for hop in hops:
         converter = _converter(hop, by)
@@ -79,7 +79,7 @@ def convert_into(
 
 
 def _converter(hop: Hop, by: AbstractConverter | None) -> AbstractConverter:
-    return by if by is not None and isinstance(by, hop.converter) else hop.converter()
+    return by if by is not None and type(by) is hop.converter else hop.converter()
 
 
 def _between(scene: Scene, hop: Hop, converter: AbstractConverter, seed: int) -> Scene:

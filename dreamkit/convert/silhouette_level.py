@@ -29,12 +29,14 @@ def half_opaque_level(scene: Scene, cameras: Cameras | None = None) -> float:
     """
     if not isinstance(scene.shape, AbstractVolume):
         raise TypeError(f"only volumes have a density; got {type(scene.shape).__name__}")
-    cameras = judging_cameras() if cameras is None else cameras
+    cameras = judging_cameras(distance=2.5 * scene.shape.radius) if cameras is None else cameras
     wanted = int((scene.render(cameras).alpha > 0.5).sum())
     if not wanted:
         raise EmptySurface("nothing in the scene is more than half opaque: train longer, or raise the opacity weight")
     half = torch.full((3,), float(scene.shape.radius))
     grid = sample_density(scene.shape.density, -half, half, CELLS)
+    if not float(grid.values.max()) > 0:
+        raise EmptySurface(f"the shape is thinner than a cell of {2 * scene.shape.radius / CELLS:.3g}; give a `level`")
     highest = math.log(float(grid.values.max()))
     low, high = highest - math.log(1000), highest - 1e-3
     for _ in range(ROUNDS):

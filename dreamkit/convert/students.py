@@ -11,6 +11,7 @@ from dreamkit.ops.hash_levels import HashLevels
 from dreamkit.renderers.mesh_renderer import MeshRenderer
 from dreamkit.renderers.scene import Scene
 from dreamkit.renderers.splats import SplatRenderer
+from dreamkit.renderers.surfels import SurfelRenderer
 from dreamkit.renderers.volume import VolumeRenderer
 from dreamkit.representations.base import AbstractField, AbstractShape, AbstractSurface
 from dreamkit.representations.density import DensityMap
@@ -78,4 +79,8 @@ def student_scene(teacher: Scene, shape: AbstractShape, material: AbstractMateri
     background = copy.deepcopy(teacher.background)
     spec = renderer_spec(type(shape))
     same = isinstance(teacher.renderer, spec.cls)
+    if isinstance(shape, Gaussians):
+        # Flat clouds and round ones are drawn by different renderers, one of which extends the other.
+        spec = Spec(SurfelRenderer, "surfel_renderer", {}) if shape.flat else spec
+        same = type(teacher.renderer) is spec.cls
     return Scene(shape, material, background, copy.deepcopy(teacher.renderer) if same else spec.build())

@@ -1,7 +1,7 @@
 """Gaussians from anything that can be rendered: a cloud on the points that views see, then a fit to its pictures."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -14,8 +14,9 @@ from dreamkit.convert.fidelity import compare
 from dreamkit.convert.rendered_fit import RenderedFit
 from dreamkit.renderers.scene import Scene
 from dreamkit.representations.base import AbstractShape
-from dreamkit.representations.gaussian_init import point_cloud
+from dreamkit.representations.gaussian_init import facing, point_cloud
 from dreamkit.representations.gaussians import Gaussians
+from dreamkit.vectors import normalize
 
 SEEN = 0.75
 "Rays that are more opaque than this end on a surface (card 1.9)."
@@ -52,7 +53,11 @@ class ToGaussians(AbstractConverter):
         points = seen_points(teacher, self.count, generator)
         with torch.no_grad():
             features = teacher.shape.features(points)
-        shape.replace_cloud(point_cloud(points, features, self.opacity, shape.degree, self.shrink))
+        cloud = point_cloud(points, features, self.opacity, shape.degree, self.shrink)
+        if shape.flat:
+            # Disks that all look the same way are lines from the side; outwards is nearer the truth.
+            cloud = replace(cloud, rotations=facing(normalize(cloud.positions)))
+        shape.replace_cloud(cloud)
         yield from self.fit.run(teacher, student, generator)
         return compare(teacher, student, seconds=time.perf_counter() - start)
 

@@ -53,6 +53,14 @@ class ExportPlan:
     usdz: bool = False
     "Whether `NAME.usdz` is written as well; needs the extra `usd`."
 
+    def __post_init__(self) -> None:
+        if min(self.grid, self.texture, self.size, self.faces) < 1 or min(self.level, self.refine, self.frames) < 0:
+            raise ValueError(
+                f"an export needs grid, texture, size and faces >= 1, and level, refine and frames >= 0; got "
+                f"grid={self.grid}, texture={self.texture}, size={self.size}, faces={self.faces}, level={self.level}, "
+                f"refine={self.refine}, frames={self.frames}"
+            )
+
 
 @dataclass(frozen=True)
 class ExportReport:
@@ -115,7 +123,7 @@ def _made(scene: Scene, plan: ExportPlan) -> Generator[Step, None, tuple[Mesh, f
         yield _stage(1, f"{len(scene.shape.faces)} faces with their own texture, as they are")
         return replace(paint_own(scene.shape, scene.material), unlit=not scene.material.needs_normal), 0.0
     yield _stage(1, "render the views that the mesh must match")
-    cameras = _fitting_cameras().to(next(scene.parameters()).device)
+    cameras = _fitting_cameras(scene.shape.radius).to(next(scene.parameters()).device)
     views = scene.render(cameras)
     yield _stage(2, "find the surface")
     surface, level = _surface(scene, views, cameras, plan)
@@ -163,7 +171,7 @@ def _textured(scene: Scene, mesh: Mesh, views: Rendering, cameras: Cameras, plan
 
 
 def _fidelity(scene: Scene, mesh: Mesh) -> Fidelity:
-    cameras = held_out_cameras().to(mesh.vertices.device)
+    cameras = held_out_cameras(distance=2.5 * scene.shape.radius).to(mesh.vertices.device)
     # Evaluation shows the base colour without light, so the mesh is compared without light too.
     return measure_fidelity(replace(mesh, unlit=True), scene.render(cameras), cameras, _behind(scene, cameras))
 
@@ -172,12 +180,12 @@ def _behind(scene: Scene, cameras: Cameras) -> Float[Tensor, "batch height width
     return scene.background.color(cameras.rays().directions)
 
 
-def _fitting_cameras(size: int = 128) -> Cameras:
+def _fitting_cameras(radius: float, size: int = 128) -> Cameras:
     """Eight views around at eye level, then a ring from above, a ring from below, and the top."""
     around, above = [45.0 * i for i in range(8)], [60.0 * i + 30 for i in range(6)]
     azimuth = torch.tensor([*around, *above, 0.0, 90.0, 180.0, -90.0, 0.0])
     elevation = torch.tensor([15.0] * 8 + [50.0] * 6 + [-20.0] * 4 + [85.0])
-    return orbit(azimuth, elevation, height=size, width=size)
+    return orbit(azimuth, elevation, 2.5 * radius, height=size, width=size)
 
 
 def _stage(index: int, note: str) -> Step:

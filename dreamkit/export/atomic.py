@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+# Read once, here: it can only be read by changing it, for all threads.
+
 _PARTIAL = ".partial"
 "What temporary files have in their names, so that those of a killed process can be told from a person's."
 
@@ -24,9 +28,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield Path(name)
         # mkstemp makes files that only their owner may read; assets are for sharing.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
+        os.chmod(name, 0o666 & ~_UMASK)
         with open(name, "rb") as file:
             os.fsync(file.fileno())
         os.replace(name, path)

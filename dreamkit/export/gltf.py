@@ -19,6 +19,7 @@ from dreamkit.export.atomic import write_atomically
 from dreamkit.export.png import encode_png
 from dreamkit.mesh import Mesh
 from dreamkit.ops.tangents import corner_tangents
+from dreamkit.renderers.surface import is_closed
 from dreamkit.vectors import decode_srgb
 
 # Numbers of the specification: accessor component types, buffer targets, wrap modes, filters, chunk types.
@@ -164,7 +165,8 @@ def _material(mesh: Mesh, name: str) -> dict:
         material["occlusionTexture"] = places["occlusion roughness metallic"]
     if mesh.normal_map is not None:
         material["normalTexture"] = {**places["normal"], "scale": 1.0}
-    material["doubleSided"] = False
+    # Open surfaces are seen from both sides, as our renderer draws them.
+    material["doubleSided"] = not is_closed(mesh)
     if mesh.unlit:
         material["extensions"] = {"KHR_materials_unlit": {}}
     return material

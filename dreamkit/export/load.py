@@ -12,11 +12,11 @@ import trimesh
 from jaxtyping import Float, Int
 from torch import Tensor
 from trimesh.visual import ColorVisuals, TextureVisuals
-from trimesh.visual.material import PBRMaterial
+from trimesh.visual.material import Material, PBRMaterial
 
 from dreamkit.export.load_maps import pixels, read_maps
 from dreamkit.mesh import Mesh
-from dreamkit.vectors import encode_srgb
+from dreamkit.vectors import decode_srgb, encode_srgb
 
 FORMATS = ("glb", "gltf", "obj", "ply", "stl", "off")
 
@@ -75,7 +75,8 @@ def _to_mesh(part: trimesh.Trimesh, unlit: bool, folder: Path, linear: bool) -> 
         return _with_texture(mesh, part.visual, faces, folder)
     values = _vertex_colors(part.visual)
     if values is None:
-        return mesh
+        tint = _tint(part.visual.material) if isinstance(part.visual, TextureVisuals) else None
+        return mesh if tint is None else replace(mesh, vertex_color=encode_srgb(tint).expand(len(vertices), 3).clone())
     color = torch.zeros(len(vertices), 3)
     color[origin] = values
     # glTF's COLOR_0 is linear; the other formats hold display colours.
@@ -99,8 +100,26 @@ def _with_texture(mesh: Mesh, visual: TextureVisuals, faces: Int[Tensor, "faces 
     uv = torch.from_numpy(np.array(visual.uv, dtype=np.float64) * [1, -1] + [0, 1]).float()
     material = visual.material
     image = material.baseColorTexture if isinstance(material, PBRMaterial) else material.image
-    texture = None if image is None else pixels(image)
-    return replace(mesh, uv=uv, uv_faces=faces, texture=texture, **read_maps(material, folder))
+    texture, tint = None if image is None else pixels(image), _tint(material)
+    color = None
+    if tint is not None and texture is not None:
+        texture = encode_srgb(decode_srgb(texture) * tint)
+    elif tint is not None:
+        color = encode_srgb(tint).expand(len(mesh.vertices), 3).clone()
+    maps = read_maps(material, folder)
+    return replace(mesh, uv=uv, uv_faces=faces, texture=texture, vertex_color=color, **maps)
+
+
+def _tint(material: Material | None) -> Float[Tensor, "3"] | None:
+    """What multiplies the base colour, linear: glTF's factor, or Kd of an OBJ; None where that is white or missing."""
+    if isinstance(material, PBRMaterial):
+        factor = material.baseColorFactor
+        # trimesh keeps it in bytes.
+        tint = None if factor is None else torch.from_numpy(np.array(factor[:3], dtype=np.float32)) / 255
+    else:
+        said = getattr(material, "kwargs", {}).get("kd")
+        tint = None if said is None else decode_srgb(torch.tensor([float(part) for part in said]).clamp(0, 1))
+    return None if tint is None or bool((tint > 0.999).all()) else tint
 
 
 def _is_unlit(path: Path, ending: str) -> bool:

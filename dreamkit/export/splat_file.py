@@ -1,5 +1,6 @@
 """Gaussian clouds as files store them: raw values, and colour as spherical harmonics (card 6.1, 6.7)."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from dreamkit.materials.base import AbstractMaterial
 from dreamkit.representations.gaussian_cloud import GaussianCloud
-from dreamkit.representations.gaussians import THICKNESS, Gaussians
+from dreamkit.representations.gaussians import Gaussians
 from dreamkit.representations.spherical_harmonics import harmonics
 from dreamkit.vectors import normalize
 
@@ -16,6 +17,9 @@ DARKEST = 1e-3
 "Display colours are kept this far from 0 and 1 where a logit is taken."
 DIRECTIONS = 256
 "Directions in which a view-dependent colour is sampled to find its harmonics."
+
+THIN = 50.0
+"Gaussians that are all so many times wider than they are thick are surfels."
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ def from_splat_file(file: SplatFile, radius: float = 1.0) -> Gaussians:
     basis = harmonics(file.positions.new_tensor([[0.0, 0.0, 1.0]]), 0)[0, 0]
     base = (0.5 + basis * file.harmonics[:, :1]).clamp(DARKEST, 1 - DARKEST)
     higher = file.harmonics[:, 1:] / (base * (1 - base))
-    thin = bool((file.scales[:, 2] <= torch.log(torch.tensor(1.01 * THICKNESS * radius))).all())
+    # By shape, not by size: a file may have been placed anew.
+    thin = bool((file.scales[:, 2] < file.scales[:, :2].amin(dim=-1) - math.log(THIN)).all())
     scales = file.scales[:, :2] if thin else file.scales
     colors = torch.cat([torch.logit(base), higher], dim=1)
     return Gaussians.holding(GaussianCloud(file.positions, scales, file.rotations, file.opacities, colors), radius)

@@ -36,5 +36,6 @@ class EditForm(AbstractForm):
     def _begin(self, source, prompt, recipe, seed, steps, scale, prior, text, upload) -> str:
         if not source:
             raise ValueError("choose the run to change; there must be a finished one")
-        chosen = settings(text, steps, scale)
+        # An uploaded recipe brings its own numbers; those in the fields are of the recipe in the list.
+        chosen = settings(text, *((None, None) if upload else (steps, scale)))
         return self.runs.submit(Order(prompt, recipe, upload or b"", prior, int(seed or 0), chosen, source))

@@ -42,5 +42,6 @@ class GenerateForm(AbstractForm):
         starts([self.go.click, self.prompt.submit], self._begin, given, self.problem)
 
     def _begin(self, prompt, recipe, seed, steps, scale, prior, text, upload) -> str:
-        chosen = settings(text, steps, scale)
+        # An uploaded recipe brings its own numbers; those in the fields are of the recipe in the list.
+        chosen = settings(text, *((None, None) if upload else (steps, scale)))
         return self.runs.submit(Order(prompt, recipe, upload or b"", prior, int(seed or 0), chosen))

@@ -13,7 +13,7 @@ from dreamkit.page.generate_form import GenerateForm
 from dreamkit.page.menu import QUIET, Menu
 from dreamkit.page.refine_form import RefineForm
 from dreamkit.service import markup
-from dreamkit.service.past import downloads, metrics
+from dreamkit.service.past import finished_files, metrics
 from dreamkit.service.run import Snapshot, State
 from dreamkit.service.runs import Runs
 
@@ -122,8 +122,8 @@ class Page:
 
     def _turn(self, run: Snapshot) -> list[Any]:
         """Buttons, viewer and files of a run that has just become what it is."""
-        done = run.state is State.DONE
-        files = downloads(self.runs.folder / run.name) if done else {}
+        # A later export that failed takes nothing away from a run that was finished before.
+        files = {} if run.state.is_live else finished_files(self.runs.folder / run.name)
         return [
             gr.Button(visible=run.state.is_live, interactive=run.state is not State.STOPPING),
             gr.Button(visible=run.state in (State.STOPPED, State.FAILED)),

@@ -59,6 +59,12 @@ class OccupancyGrid(nn.Module):
         occupied = self.value > self.value.mean().clamp_max(self.threshold)
         self.mask.copy_((occupied | ~occupied.any()).view_as(self.mask))
 
+    @torch.no_grad()
+    def open(self) -> None:
+        """Every cell is occupied until the next update: for a shape that was changed by hand."""
+        self.value.zero_()
+        self.mask.fill_(True)
+
     def holds(self, points: Float[Tensor, "points 3"], radius: float) -> Bool[Tensor, " points"]:
         """Whether each point lies in an occupied cell; points beyond the cube count to the cells at its faces."""
         x, y, z = ((points / radius + 1) * (self.grid / 2)).long().clamp(0, self.grid - 1).unbind(dim=-1)

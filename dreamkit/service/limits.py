@@ -30,8 +30,10 @@ def check_table(table: Mapping[str, Any], priors: Sequence[str]) -> None:
 
     Raises RecipeError naming the option, its value and what is allowed.
     """
-    shape = table.get("shape")
-    most = MOST | MOST_OF_KIND.get(str(shape.get("type")) if isinstance(shape, Mapping) else "", {})
+    prompt = table.get("prompt")
+    if isinstance(prompt, Mapping) and "debiasing" in prompt:
+        raise RecipeError("prompt.debiasing: it reads a language model; use the command line for it")
+    most = MOST | _bounds_of_kinds(table)
     for place, value in _leaves(table, ""):
         if isinstance(value, bool):
             continue
@@ -44,6 +46,16 @@ def check_table(table: Mapping[str, Any], priors: Sequence[str]) -> None:
             _check_text(place, value)
 
 
+def _bounds_of_kinds(table: Mapping[str, Any]) -> dict[str, int]:
+    """The stricter bounds of the shapes of all stages; they hold for all of them."""
+    stages = [stage for stage in (table, table.get("coarse")) if isinstance(stage, Mapping)]
+    shapes = [stage["shape"] for stage in stages if isinstance(stage.get("shape"), Mapping)]
+    found: dict[str, int] = {}
+    for shape in shapes:
+        found |= MOST_OF_KIND.get(str(shape.get("type")), {})
+    return found
+
+
 def _check_number(place: str, value: float, bounds: Mapping[str, int]) -> None:
     names = [name for name in place.split(".") if name in bounds]
     most = bounds[names[-1]] if names else 1_000_000
@@ -54,7 +66,9 @@ def _check_number(place: str, value: float, bounds: Mapping[str, int]) -> None:
 def _check_text(place: str, value: str) -> None:
     """A bare word that happens to name a folder here is a path as well: some options take either."""
     looks_like_a_path = any(mark in value for mark in ("/", "\\", "~", "\0")) or value.startswith(".")
-    if value and (looks_like_a_path or len(value) > 500 or existing(value) is not None):
+    # A type is a word of ours, whatever lies in the server's folder.
+    is_there = not place.endswith(".type") and existing(value) is not None
+    if value and (looks_like_a_path or len(value) > 500 or is_there):
         raise RecipeError(f"{place}: the page takes no paths; got {value[:80]!r}. Use the command line for those")
 
 

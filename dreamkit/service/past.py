@@ -97,6 +97,14 @@ def list_past(folder: Path) -> list[PastRun]:
     return [run for _, run in sorted(found, key=lambda entry: entry[0], reverse=True)]
 
 
+def finished_files(folder: Path) -> dict[str, Path]:
+    """What can be taken away: nothing of a run that was not exported yet."""
+    try:
+        return downloads(folder) if read_past(folder).is_done else {}
+    except (ValueError, OSError):
+        return {}
+
+
 def downloads(folder: Path) -> dict[str, Path]:
     """The files of a finished run that a visitor can take away; OBJ, material and texture go together in a zip.
 
@@ -108,7 +116,9 @@ def downloads(folder: Path) -> dict[str, Path]:
     parts = [folder / f"asset.{ending}" for ending in ("obj", "mtl", "png")]
     if all(part.is_file() for part in parts):
         files["obj"] = folder / "asset-obj.zip"
-        _pack(parts, files["obj"])
+        # A full disk costs the zip, not the other files.
+        with suppress(OSError):
+            _pack(parts, files["obj"])
     return {name: path for name, path in files.items() if path.is_file()}
 
 

@@ -2,6 +2,7 @@
 
 import math
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ class Viewer:
         self._stamp: object = None
         self._glances: dict[int, _Glance] = {}
         "What each visitor was shown last."
+        self._lock = threading.RLock()
+        "viser calls `_show` from threads of its own."
         self._version = 0
         self._build()
 
@@ -78,7 +81,8 @@ class Viewer:
     def draw(self) -> None:
         """Render the scene for every visitor whose camera or content is new, coarsely first."""
         clients = self.server.get_clients()
-        self._glances = {name: glance for name, glance in self._glances.items() if name in clients}
+        with self._lock:
+            self._glances = {name: glance for name, glance in self._glances.items() if name in clients}
         for name, client in clients.items():
             self._draw(name, client)
 
@@ -99,6 +103,10 @@ class Viewer:
 
     def _show(self) -> None:
         """Put the content that is chosen into the browsers' scenes."""
+        with self._lock:
+            self._show_content()
+
+    def _show_content(self) -> None:
         content = self.content
         if content is None:
             return
@@ -142,8 +150,12 @@ class Viewer:
             return
         height, width = raster(camera.image_height, camera.image_width, size)
         seen = browser_camera(camera.wxyz, camera.position, camera.fov, height, width)
-        client.scene.set_background_image(picture(content.scene, seen, content.progress), format="jpeg")
-        glance.size = size
+        drawn = picture(content.scene, seen, content.progress)
+        with self._lock:
+            # Meanwhile a visitor may have chosen something else.
+            if self.choice.value == "render" and self._glances.get(name) is glance:
+                client.scene.set_background_image(drawn, format="jpeg")
+                glance.size = size
 
 
 def _start(host: str, port: int) -> Any:
