@@ -72,9 +72,8 @@ def test_duplicate_copies_density_and_color_to_another_place():
 
 def test_what_is_pasted_is_seen_and_converted_on(generator):
     """PVD closes the cells that are empty; a copy pasted there was invisible, and lost by the next conversion."""
-    student = Scene(
-        VoxelField(resolutions=(33,), density_map=DensityMap("trunc_exp", "none")), renderer=VolumeRenderer(48)
-    )
+    grid = VoxelField(resolutions=(33,), density_map=DensityMap("trunc_exp", "none"))
+    student = Scene(grid, renderer=VolumeRenderer(48))
     inherit(Scene(ball_grid()), student)
     inherit_occupancy(Scene(Ball(0.3, 20.0, 0.03), renderer=VolumeRenderer(48)), student, generator)
     duplicate(student, Box((-0.25, -0.25, -0.25), (0.25, 0.25, 0.25)), (0.0, 0.7, 0.0))

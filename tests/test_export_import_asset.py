@@ -152,3 +152,19 @@ def test_noise_is_refused_whatever_it_calls_itself(tmp_path: Path) -> None:
             import_mesh(path)
     with pytest.raises(FileNotFoundError):
         import_mesh(tmp_path / "nothing.glb")
+
+
+def test_the_colour_of_a_material_comes_with_the_mesh(tmp_path: Path) -> None:
+    """Many files have no texture and no vertex colours: glTF's factor is linear and an OBJ's Kd is a display colour."""
+    ball = trimesh.creation.icosphere(1, 0.5)
+    ball.visual = trimesh.visual.TextureVisuals(
+        material=trimesh.visual.material.PBRMaterial(baseColorFactor=[1.0, 0.0, 0.0, 1.0])
+    )
+    ball.export(tmp_path / "ball.glb")
+    (tmp_path / "tin.mtl").write_text("newmtl tin\nKd 0.2 0.4 0.8\n")
+    (tmp_path / "tin.obj").write_text("mtllib tin.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nusemtl tin\nf 1 2 3\n")
+    for name, color in {"ball.glb": (1.0, 0.0, 0.0), "tin.obj": (0.2, 0.4, 0.8)}.items():
+        mesh = import_mesh(tmp_path / name).mesh
+        assert mesh.vertex_color is not None, name
+        # 8 bits on the way. Measured: 0.
+        assert torch.allclose(mesh.vertex_color, torch.tensor(color).expand(len(mesh.vertices), 3), atol=1 / 255), name

@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
