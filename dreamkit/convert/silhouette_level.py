@@ -7,6 +7,7 @@ import torch
 from dreamkit.cameras import Cameras
 from dreamkit.convert.fidelity import judging_cameras
 from dreamkit.convert.isosurface import EmptySurface, sample_density, surface_at
+from dreamkit.convert.samples import seen_density
 from dreamkit.ops.rasterize import rasterize
 from dreamkit.renderers.scene import Scene
 from dreamkit.representations.base import AbstractVolume
@@ -34,7 +35,7 @@ def half_opaque_level(scene: Scene, cameras: Cameras | None = None) -> float:
     if not wanted:
         raise EmptySurface("nothing in the scene is more than half opaque: train longer, or raise the opacity weight")
     half = torch.full((3,), float(scene.shape.radius))
-    grid = sample_density(scene.shape.density, -half, half, CELLS)
+    grid = sample_density(seen_density(scene), -half, half, CELLS)
     if not float(grid.values.max()) > 0:
         raise EmptySurface(f"the shape is thinner than a cell of {2 * scene.shape.radius / CELLS:.3g}; give a `level`")
     highest = math.log(float(grid.values.max()))

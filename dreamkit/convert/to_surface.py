@@ -15,6 +15,7 @@ from dreamkit.convert.fidelity import compare
 from dreamkit.convert.isosurface import extract_surface, sample_density
 from dreamkit.convert.level import find_level
 from dreamkit.convert.rendered_fit import RenderedFit
+from dreamkit.convert.samples import seen_density
 from dreamkit.convert.signed_distance import signed_distance
 from dreamkit.convert.silhouette_level import half_opaque_level
 from dreamkit.mesh import Mesh
@@ -111,7 +112,7 @@ def bare_surface(teacher: Scene, level: float) -> Mesh:
         return shape.mesh()
     if not isinstance(shape, AbstractVolume):
         raise TypeError(f"only volumes and surfaces have a surface; got {type(shape).__name__}")
-    return extract_surface(shape.density, level or visible_level(teacher), shape.radius, fine=96)
+    return extract_surface(seen_density(teacher), level or visible_level(teacher), shape.radius, fine=96)
 
 
 @torch.no_grad()
@@ -124,7 +125,7 @@ def visible_level(teacher: Scene) -> float:
     turn, height = torch.arange(VIEWS) * 137.508, torch.linspace(60, -45, VIEWS)
     cameras = orbit(turn, height, 2.5 * shape.radius, 40.0, SIZE, SIZE)
     behind = teacher.background.color(cameras.rays().directions)
-    grid = sample_density(shape.density, -half, half, 48)
+    grid = sample_density(seen_density(teacher), -half, half, 48)
     return find_level(grid, teacher.render(cameras), cameras, behind).density
 
 
