@@ -34,7 +34,7 @@ class AbstractForm(ABC):
         """Prior, settings and an upload, for recipes that visitors may change."""
         prior = gr.Dropdown(self.menu.priors(), value="", label="Prior", filterable=False)
         settings = settings_field("guidance.type=csd\nshape.hidden=64")
-        upload = gr.File(label="A recipe file instead", file_types=[".toml"], type="binary", height=110)
+        upload = gr.File(label="A recipe file instead", file_types=[".toml"], type="binary", height=170)
         return [prior, settings, upload]
 
 

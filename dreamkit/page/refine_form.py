@@ -27,7 +27,7 @@ class RefineForm(AbstractForm):
         self.source = gr.Dropdown([], label="What to start from", elem_id="refined")
         self.file = gr.File(
             label="or a file instead: GLB, OBJ, PLY (mesh or splats), STL, OFF", file_types=list(ENDINGS),
-            type="filepath", height=110, elem_id="refine-file",
+            type="filepath", height=170, elem_id="refine-file",
         )  # fmt: skip
         self.prompt = gr.Textbox(
             label="What it shows", placeholder="a striped blue mug", lines=2, max_length=500, elem_id="refine-prompt"
