@@ -190,7 +190,7 @@ def test_refine_an_uploaded_mesh(site: Site, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Refine").click()
     page.fill("#refine-prompt textarea", "a striped blue mug")
     page.click("#refine")
-    page.wait_for_function("document.querySelector('.dk-error').textContent.includes('upload a file')")
+    page.wait_for_function("document.querySelector('.dk-error')?.textContent.includes('upload a file')")
     page.set_input_files("#refine-file input[type=file]", white_ball(tmp_path / "my mug.glb"))
     page.get_by_text("my mug.glb").wait_for()
     lines = [*REFINEMENT, f"prior.model={site.prior!r}", "training.steps=6"]
@@ -217,7 +217,7 @@ def test_refine_says_what_each_choice_changes(site: Site, finished: str) -> None
     page.wait_for_function("document.querySelector('#refine-steps input').value == 150")
     page.fill("#refine-prompt textarea", "a red dragon")
     page.click("#refine")
-    page.wait_for_function("document.querySelector('.dk-error').textContent.includes('does not know')")
+    page.wait_for_function("document.querySelector('.dk-error')?.textContent.includes('does not know')")
 
 
 def test_convert_a_finished_run_and_see_what_was_kept(site: Site, finished: str) -> None:
@@ -251,7 +251,7 @@ def test_a_conversion_of_nothing_and_of_a_bad_size_is_told(site: Site, finished:
     choose(page, "#converted", finished)
     advance(page, "#convert-advanced", "shape.count=100000000")
     page.click("#convert")
-    page.wait_for_function("document.querySelector('.dk-error').textContent.includes('at most 1,000,000')")
+    page.wait_for_function("document.querySelector('.dk-error')?.textContent.includes('at most 1,000,000')")
 
 
 def test_export_again(site: Site, finished: str) -> None:

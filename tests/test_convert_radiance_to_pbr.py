@@ -5,12 +5,12 @@ import torch
 from torch.autograd import gradcheck
 
 from dreamkit.cameras import orbit
+from dreamkit.convert.keep import Keep
 from dreamkit.convert.learnt_light import LearntLight
 from dreamkit.convert.plan import find_route
 from dreamkit.convert.radiance_to_pbr import RadianceToPbr, Recovery, blend, progress_map
 from dreamkit.convert.run import convert
 from dreamkit.convert.students import student_scene, student_spec
-from dreamkit.convert.to_gaussians import ToGaussians
 from dreamkit.materials.base import ShadingPoints
 from dreamkit.materials.illumination import Illumination, load_environments
 from dreamkit.materials.pbr import PBR
@@ -186,7 +186,7 @@ def test_gaussians_become_physical_too(generator):
 
 def test_it_is_taken_only_where_it_is_asked_for():
     (hop,) = find_route(Gaussians, Gaussians)
-    assert hop.converter is ToGaussians
+    assert hop.converter is Keep
     (hop,) = find_route(Gaussians, Gaussians, RadianceToPbr)
     assert hop.converter is RadianceToPbr
     assert not RadianceToPbr.joins(Gaussians, TetMesh)

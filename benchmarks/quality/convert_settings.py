@@ -6,6 +6,7 @@ from dataclasses import replace
 from dreamkit.convert.base import AbstractConverter
 from dreamkit.convert.gaussians_to_field import GaussiansToField
 from dreamkit.convert.gaussians_to_surface import GaussiansToSurface
+from dreamkit.convert.keep import Keep
 from dreamkit.convert.picture_fit import PictureFit
 from dreamkit.convert.plan import find_route
 from dreamkit.convert.plan import kind as kind_of
@@ -20,6 +21,7 @@ from dreamkit.convert.to_textured_mesh import ToTexturedMesh
 FIELDS = ("hash", "mlp", "voxel", "vm", "cp", "triplane", "sdf")
 KINDS = (*FIELDS, "tet_mesh", "gaussians", "textured_mesh")
 SETTINGS: dict[type[AbstractConverter], Callable[[float], AbstractConverter]] = {
+    Keep: lambda share: Keep(),
     PVD: lambda share: PVD(steps=round(200 * share), rays=512),
     GaussiansToField: lambda share: GaussiansToField(
         start=PointFit(100, 2048), fit=PictureFit(round(250 * share), 48, 64, 512)
