@@ -5,7 +5,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -150,14 +150,19 @@ def _open_source(recipe: Recipe, out: Path, resume: bool) -> Scene | None:
     return open_scene(Path(recipe.source.path), float(recipe.shape.arguments.get("radius", 1.0)))
 
 
+def check_export_settings(settings: Sequence[str]) -> None:
+    """Raise RecipeError for a setting of anything but the export: the scene of a finished run is what it is."""
+    strange = [setting for setting in settings if not setting.strip().startswith("export.")]
+    if strange:
+        raise RecipeError(f"only export settings can change here, such as export.faces=5000; got {strange[0]!r}")
+
+
 def export_run(folder: Path, settings: tuple[str, ...] = ()) -> Iterator[Step]:
     """Write the asset of a run again, from its checkpoint, with other export settings.
 
     Raises RecipeError for settings of anything else, and what `generate` raises.
     """
-    strange = [setting for setting in settings if not setting.strip().startswith("export.")]
-    if strange:
-        raise RecipeError(f"only export settings can change here, such as export.faces=5000; got {strange[0]!r}")
+    check_export_settings(settings)
     recipe = load_recipe(str(folder / "recipe.toml"), settings)
     check_export(recipe.export)
     with exclusive(folder):

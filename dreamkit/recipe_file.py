@@ -1,5 +1,6 @@
 """Recipe files: found by name or path, completed by what they extend, changed by `key=value` settings."""
 
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,12 @@ def prior_settings(prior: str | None) -> list[str]:
     # Quoted, so that a folder called 21 stays a text.
     model = "prior.model='" + prior.replace("'", "") + "'"
     return [model, f"prior.type={kind}"] if kind in ("flow", "pixel") else [model]
+
+
+def source_settings(source: str | None) -> list[str]:
+    """What `--source` changes in a recipe."""
+    # A JSON string is a TOML string: folders may be called 21, or hold quotes.
+    return [] if source is None else [f"source.path={json.dumps(source, ensure_ascii=False)}"]
 
 
 def merge(base: Table, own: Table) -> Table:

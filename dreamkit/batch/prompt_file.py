@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamkit.construct import unknown
+from dreamkit.recipe_file import source_settings
 
 OPTIONS = ("prompt", "recipe", "prior", "source", "seed", "steps", "set")
 "What a line may say; whatever has a dot in its name is a setting."
@@ -145,8 +146,7 @@ def _checked(number: int, given: Mapping[str, Any]) -> PromptLine:
         raise ValueError(f"set: expected key=value texts; got {settings!r}")
     if given.get("steps") is not None:
         settings = [*settings, f"training.steps={_whole(given, 'steps')}"]
-    source = _text(given, "source")
-    settings = settings if source is None else [*settings, f"source.path={json.dumps(source, ensure_ascii=False)}"]
+    settings = [*settings, *source_settings(_text(given, "source"))]
     settings += [f"{name}={_toml(value)}" for name, value in given.items() if "." in name]
     recipe, prior = _text(given, "recipe"), _text(given, "prior")
     return PromptLine(number, prompt.strip(), recipe, prior, _whole(given, "seed"), tuple(settings))

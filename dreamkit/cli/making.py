@@ -1,6 +1,5 @@
 """Commands that make assets: generate, batch, export, convert."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -42,12 +41,13 @@ def generate(
     from dreamkit.device import choose_device
     from dreamkit.generate import generate as run
     from dreamkit.recipe import load_recipe
-    from dreamkit.recipe_file import prior_settings
+    from dreamkit.recipe_file import prior_settings, source_settings
 
     with explained("the same command with --resume and --out FOLDER"):
         if prompt is not None and not prompt.strip():
             raise ValueError("the prompt is empty; say what to make, for example: dreamkit generate 'a red mug'")
-        loaded = load_recipe(recipe, [*_settings(setting, steps), *prior_settings(prior), *_source_settings(source)])
+        given = [*_settings(setting, steps), *prior_settings(prior), *source_settings(source and str(source))]
+        loaded = load_recipe(recipe, given)
         text = loaded.prompt.text if prompt is None else prompt
         loaded = loaded.asking(text, loaded.seed if seed is None else seed)
         folder = out or _fresh_folder(text, loaded.seed, resume)
@@ -80,11 +80,12 @@ def batch(
     from dreamkit.batch.task import Defaults
     from dreamkit.device import choose_device
     from dreamkit.progress import show_batch
+    from dreamkit.recipe_file import source_settings
     from dreamkit.report import batch_table
 
     folder = out or Path("outputs") / file.stem
     with explained(), stoppable(folder, "the same command"):
-        settings = (*_settings(setting, steps), *_source_settings(source))
+        settings = (*_settings(setting, steps), *source_settings(source and str(source)))
         defaults = Defaults(recipe, prior, settings, seed, seed_per_prompt)
         pool = choose_pool(folder, device if ray else choose_device(device), workers, threads, ray, pack, patience)
         report = show_batch(run_batch(file, folder, pool, defaults), console)
@@ -136,11 +137,6 @@ def convert(
 
 def _settings(given: list[str] | None, steps: int | None) -> list[str]:
     return [*(given or []), *([f"training.steps={steps}"] if steps is not None else [])]
-
-
-def _source_settings(source: Path | None) -> list[str]:
-    # A JSON string is a TOML string: folders may be called 21, or hold quotes.
-    return [] if source is None else [f"source.path={json.dumps(str(source), ensure_ascii=False)}"]
 
 
 def _fresh_folder(prompt: str, seed: int, resume: bool) -> Path:

@@ -14,7 +14,7 @@ from dreamkit.conversion import check_conversion, convert_run
 from dreamkit.convert.plan import kind
 from dreamkit.export.asset import check_export
 from dreamkit.export.atomic import write_atomically
-from dreamkit.generate import export_run, generate, settled
+from dreamkit.generate import check_export_settings, export_run, generate, settled
 from dreamkit.names import folder_name
 from dreamkit.priors.base import AbstractPrior
 from dreamkit.recipe import Recipe, SourcePlan, load_recipe
@@ -95,9 +95,7 @@ class Runs:
     def export(self, name: str, settings: Sequence[str]) -> str:
         """Write a finished run's files again, with other `export.` settings. Raises ValueError and OSError."""
         past = self._finished(name)
-        strange = [setting for setting in settings if not setting.strip().startswith("export.")]
-        if strange:
-            raise ValueError(f"only export settings can change here, such as export.faces=5000; got {strange[0]!r}")
+        check_export_settings(settings)
         table = read_table(str(past.folder / "recipe.toml"), settings)
         check_table({"export": table["export"]}, self.priors)
         check_export(load_recipe(str(past.folder / "recipe.toml"), settings).export)
